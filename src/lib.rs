@@ -1,4 +1,13 @@
 //! Leveret: an AMQP 0-9-1 broker that existing clients use unchanged.
 
 pub mod broker;
+pub mod channel;
+pub mod cli;
+pub mod config;
+pub mod connection;
 pub mod error;
+pub mod limits;
+pub mod logging;
+pub mod server;
+pub mod storage;
+pub mod wire;

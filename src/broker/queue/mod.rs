@@ -1,12 +1,26 @@
 //! A queue: what waits in it, who consumes from it, and what they have not settled.
+//!
+//! [`Queue`] is the shell: it locks the [`QueueState`], lets it work, and wakes tasks once the lock is released.
+//! A lock is held for a few steps per run, never across an await and never two queues' at once.
 
-use std::sync::Arc;
+mod consumers;
+pub mod limiter;
+mod ready;
+mod state;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use amq_protocol::types::FieldTable;
 
+pub use self::consumers::{ConsumerKey, NewConsumer};
+use self::limiter::ChannelLimiter;
+use self::state::QueueState;
+pub use self::state::{HowReturned, Returned};
 use crate::broker::ConnectionId;
+use crate::broker::outbox::{Outbox, Wakes};
 use crate::error::Fault;
+use crate::storage::chunk::{Chunk, Run};
 
 /// Identifies a queue for the life of the broker's data; a name may be deleted and declared again, an id never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,19 +44,42 @@ pub struct Queue {
     pub id: QueueId,
     pub definition: QueueDefinition,
     dead: AtomicBool,
+    state: Mutex<QueueState>,
+}
+
+/// How much a queue holds back its publishers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// Bytes of ready messages.
+    pub ready_bytes: u64,
+    /// Messages that ever left the queue.
+    pub drained: u64,
+    /// Whether it has a consumer that would take more if its socket did.
+    pub held_by_socket: bool,
+    pub consumers: u32,
 }
 
 impl Queue {
     pub fn new(definition: QueueDefinition) -> Arc<Queue> {
-        Arc::new(Queue {
+        Arc::new_cyclic(|queue| Queue {
             id: QueueId(NEXT_QUEUE_ID.fetch_add(1, Ordering::Relaxed)),
             definition,
             dead: AtomicBool::new(false),
+            state: Mutex::new(QueueState::new(queue.clone())),
         })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().expect("a queue in an impossible state is not used any further")
     }
 
     pub fn name(&self) -> &Arc<str> {
         &self.definition.name
+    }
+
+    /// `queue 'q' in vhost '/'`, as texts name it.
+    fn described(&self) -> String {
+        format!("queue '{}' in vhost '{}'", self.definition.name, self.definition.vhost)
     }
 
     /// Whether the queue has been deleted. Once true it stays true, and nothing more is taken in.
@@ -52,14 +89,124 @@ impl Queue {
 
     /// Ready messages and consumers, as `queue.declare-ok` reports them.
     pub fn counts(&self) -> (u32, u32) {
-        (0, 0)
+        let state = self.lock();
+        (u32::try_from(state.ready().messages()).unwrap_or(u32::MAX), state.consumers().count())
+    }
+
+    /// Messages delivered (or on their way) and not settled.
+    pub fn unacked(&self) -> u64 {
+        self.lock().unacked()
+    }
+
+    /// Takes all messages of a chunk in, at the tail. A dead queue drops them: it was deleted after they were routed.
+    pub fn enqueue(&self, chunk: &Arc<Chunk>, wakes: &mut Wakes) {
+        self.lock().enqueue(chunk, wakes);
+    }
+
+    /// Takes the message at the front for `basic.get`; with it the number that remain ready.
+    pub fn get(&self, no_ack: bool) -> Option<(Run, u32)> {
+        let mut state = self.lock();
+        let run = state.get(no_ack)?;
+        Some((run, u32::try_from(state.ready().messages()).unwrap_or(u32::MAX)))
+    }
+
+    /// Starts a consumer, or refuses: 403 if the queue has an exclusive one, or has any and this is to be exclusive;
+    /// 404 if the queue has been deleted meanwhile.
+    pub fn consume(&self, new: NewConsumer, wakes: &mut Wakes) -> Result<ConsumerKey, Fault> {
+        let mut state = self.lock();
+        if state.is_dead() {
+            return Err(Fault::not_found(format!("no {}", self.described())));
+        }
+        let exclusive_now = state.consumers().iter().any(|c| c.new.exclusive);
+        if exclusive_now || (new.exclusive && state.consumers().count() > 0) {
+            return Err(Fault::access_refused(format!("{} in exclusive use", self.described())));
+        }
+        Ok(state.add_consumer(new, wakes))
+    }
+
+    /// Removes consumers and takes back messages, each to its original position, in one step. `returned` is called
+    /// when the consumers have been removed, so that it can gather what was assigned to them up to the last moment.
+    /// Returns whether the queue has thereby ended (auto-delete): the caller takes it out of its virtual host.
+    #[must_use]
+    pub fn release(
+        &self,
+        removed: &[ConsumerKey],
+        returned: impl FnOnce() -> Vec<Returned>,
+        wakes: &mut Wakes,
+    ) -> bool {
+        let mut state = self.lock();
+        state.release(removed, returned, wakes);
+        if removed.is_empty() || !self.definition.auto_delete || !state.is_deserted() || state.is_dead() {
+            return false;
+        }
+        let remains = state.kill(wakes);
+        self.dead.store(true, Ordering::Release);
+        drop(state);
+        drop(remains);
+        true
+    }
+
+    /// A consumer's connection has written `bytes` of records that were assigned to it.
+    pub fn sent(&self, consumer: ConsumerKey, bytes: usize, wakes: &mut Wakes) {
+        self.lock().sent(consumer, bytes, wakes);
+    }
+
+    /// Deliveries were acknowledged, or rejected for good: so many of each consumer, `None` for `basic.get`.
+    pub fn settle(&self, settled: impl IntoIterator<Item = (Option<ConsumerKey>, u32)>, wakes: &mut Wakes) {
+        self.lock().settle(settled, wakes);
+    }
+
+    /// Lets consumers that a channel's limit held back go on.
+    pub fn limit_lifted(&self, limiter: &Arc<ChannelLimiter>, wakes: &mut Wakes) {
+        self.lock().limit_lifted(limiter, wakes);
+    }
+
+    /// Drops all ready messages and returns how many they were. Unsettled deliveries are left alone.
+    pub fn purge(&self, wakes: &mut Wakes) -> u32 {
+        let purged = self.lock().purge(wakes);
+        u32::try_from(purged.messages()).unwrap_or(u32::MAX)
     }
 
     /// Marks the queue dead under its lock, cancels its consumers and drops its messages.
     /// `if_empty` is checked before `if_unused`. Returns how many messages were ready, or `None` if the queue
     /// was dead already. The caller takes it out of the virtual host afterwards.
-    pub fn kill(&self, _if_unused: bool, _if_empty: bool) -> Result<Option<u32>, Fault> {
+    pub fn kill(&self, if_unused: bool, if_empty: bool) -> Result<Option<u32>, Fault> {
+        let mut wakes = Wakes::default();
+        let mut state = self.lock();
+        if state.is_dead() {
+            return Ok(None);
+        }
+        if if_empty && !state.ready().is_empty() {
+            return Err(Fault::precondition_failed(format!("{} not empty", self.described())));
+        }
+        if if_unused && state.consumers().count() > 0 {
+            return Err(Fault::precondition_failed(format!("{} in use", self.described())));
+        }
+        let remains = state.kill(&mut wakes);
         self.dead.store(true, Ordering::Release);
-        Ok(Some(0))
+        drop(state);
+        Ok(Some(u32::try_from(remains.ready.messages()).unwrap_or(u32::MAX)))
+    }
+
+    /// How much the queue should hold back its publishers.
+    pub fn pressure(&self) -> Pressure {
+        let state = self.lock();
+        Pressure {
+            ready_bytes: state.ready().bytes(),
+            drained: state.drained(),
+            held_by_socket: state.consumers().iter().any(|c| c.is_held_by_socket()),
+            consumers: state.consumers().count(),
+        }
+    }
+
+    /// Has `outbox` notified once the queue has drained, lost its last consumer, or been deleted or purged.
+    /// Returns false if that is so already.
+    pub fn pause_publisher(&self, outbox: &Arc<Outbox>) -> bool {
+        let mut state = self.lock();
+        if state.is_dead() || state.ready().is_empty() || state.consumers().count() == 0 {
+            return false;
+        }
+        state.pause_publisher(outbox);
+        true
     }
 }

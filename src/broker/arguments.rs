@@ -1,0 +1,366 @@
+//! Arguments of queues, exchanges and consumers: which values are refused, and which declarations are the same.
+//!
+//! Checks, their order and their texts are those of RabbitMQ 4; see also the AMQP 0-9-1 specification,
+//! `queue.declare` and `exchange.declare`. An argument that no queue type knows is accepted, kept, and not
+//! compared when the queue is declared again.
+
+mod equivalence;
+mod term;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+pub use self::equivalence::{assert_equivalent_exchange, assert_equivalent_queue, same_value};
+pub use self::term::{Term, type_name};
+use crate::error::Fault;
+
+/// The thing that an error is about, as RabbitMQ names it: `queue 'q' in vhost '/'`.
+#[derive(Clone, Copy, Debug)]
+pub struct Resource<'a> {
+    kind: &'static str,
+    name: &'a str,
+    vhost: &'a str,
+}
+
+impl<'a> Resource<'a> {
+    pub fn queue(name: &'a str, vhost: &'a str) -> Resource<'a> {
+        Resource { kind: "queue", name, vhost }
+    }
+
+    pub fn exchange(name: &'a str, vhost: &'a str) -> Resource<'a> {
+        Resource { kind: "exchange", name, vhost }
+    }
+
+    /// 404, `no queue 'q' in vhost '/'`.
+    pub fn not_found(&self) -> Fault {
+        Fault::not_found(format!("no {self}"))
+    }
+}
+
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} '{}' in vhost '{}'", self.kind, self.name, self.vhost)
+    }
+}
+
+/// The argument `x-queue-type`. Quorum queues are queues with stricter rules on what one may declare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueType {
+    Classic,
+    Quorum,
+}
+
+impl QueueType {
+    /// The type that valid arguments ask for; anything else counts as classic.
+    pub fn of(arguments: &FieldTable) -> QueueType {
+        match arguments.inner().get("x-queue-type") {
+            Some(AMQPValue::LongString(name)) if name.as_bytes() == b"quorum" => QueueType::Quorum,
+            _ => QueueType::Classic,
+        }
+    }
+
+    fn rabbit_name(self) -> &'static str {
+        match self {
+            QueueType::Classic => "rabbit_classic_queue",
+            QueueType::Quorum => "rabbit_quorum_queue",
+        }
+    }
+
+    /// The arguments that queues of this type know, in the order in which they are compared.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            QueueType::Classic => &CLASSIC_ARGUMENTS,
+            QueueType::Quorum => &QUORUM_ARGUMENTS,
+        }
+    }
+}
+
+const CLASSIC_ARGUMENTS: [&str; 15] = [
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-master-locator",
+    "x-queue-leader-locator",
+    "x-consumer-timeout",
+];
+
+const QUORUM_ARGUMENTS: [&str; 17] = [
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+    "x-quorum-target-group-size",
+    "x-consumer-timeout",
+];
+
+const STREAM_ARGUMENTS: [&str; 4] =
+    ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes", "x-initial-cluster-size"];
+
+/// Milliseconds, as RabbitMQ limits times to live and to expiry: ten years.
+const MAX_EXPIRY_MS: i64 = 315_360_000_000;
+
+/// The most levels of priority that a queue can have.
+const MAX_PRIORITY: i64 = 255;
+
+/// What `queue.declare` asks for besides the name.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueProperties<'a> {
+    /// As it takes effect: an exclusive queue is never durable.
+    pub durable: bool,
+    pub exclusive: bool,
+    pub auto_delete: bool,
+    pub arguments: &'a FieldTable,
+}
+
+/// Checks what a queue that does not exist yet is declared with.
+///
+/// # Errors
+/// 406 for a dead-letter exchange that is no name, an unsupported queue type, a value that an argument cannot
+/// have, an argument of another queue type, and properties that a quorum queue cannot have; in this order.
+pub fn validate_queue(queue: Resource<'_>, properties: QueueProperties<'_>) -> Result<(), Fault> {
+    let arguments = properties.arguments;
+    validate_exchange_name(queue, arguments, "x-dead-letter-exchange")?;
+    check(queue, arguments, "x-queue-type", Check::QueueType)?;
+    let queue_type = QueueType::of(arguments);
+    for (name, kind) in CHECKS {
+        if queue_type.arguments().contains(&name) {
+            check(queue, arguments, name, kind)?;
+        }
+    }
+    refuse_foreign_arguments(queue, queue_type, arguments)?;
+    match queue_type {
+        QueueType::Classic => Ok(()),
+        QueueType::Quorum => validate_quorum_properties(queue, properties),
+    }
+}
+
+/// Checks what an exchange that does not exist yet is declared with.
+///
+/// # Errors
+/// 406 for an alternate exchange that is no name.
+pub fn validate_exchange(exchange: Resource<'_>, arguments: &FieldTable) -> Result<(), Fault> {
+    validate_exchange_name(exchange, arguments, "alternate-exchange")
+}
+
+/// Checks whether the server may choose the name.
+///
+/// # Errors
+/// 406 for a quorum queue.
+pub fn validate_server_named(arguments: &FieldTable) -> Result<(), Fault> {
+    match QueueType::of(arguments) {
+        QueueType::Classic => Ok(()),
+        QueueType::Quorum => {
+            let name = QueueType::Quorum.rabbit_name();
+            Err(Fault::precondition_failed(format!("Cannot declare a server-named queue for type {name}")))
+        }
+    }
+}
+
+/// The argument `x-priority` of a consumer, 0 by default. An integer beyond 32 bits counts as the nearest within.
+///
+/// # Errors
+/// 406 if it is not an integer.
+pub fn consumer_priority(queue: Resource<'_>, arguments: &FieldTable) -> Result<i32, Fault> {
+    check(queue, arguments, "x-priority", Check::Integer)?;
+    let priority = arguments.inner().get("x-priority").and_then(integer).unwrap_or(0);
+    Ok(priority.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
+}
+
+/// The value of an argument if it is an integer of any width.
+pub fn integer(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::ShortShortInt(v) => Some(i64::from(*v)),
+        AMQPValue::ShortShortUInt(v) => Some(i64::from(*v)),
+        AMQPValue::ShortInt(v) => Some(i64::from(*v)),
+        AMQPValue::ShortUInt(v) => Some(i64::from(*v)),
+        AMQPValue::LongInt(v) => Some(i64::from(*v)),
+        AMQPValue::LongUInt(v) => Some(i64::from(*v)),
+        AMQPValue::LongLongInt(v) => Some(*v),
+        _ => None,
+    }
+}
+
+/// What an argument's value has to be.
+#[derive(Clone, Copy)]
+enum Check {
+    Integer,
+    NotNegative,
+    Positive,
+    MessageTtl,
+    Expires,
+    Priority,
+    Boolean,
+    Text,
+    OneOf(&'static [&'static str], &'static str),
+    DeadLetterRoutingKey,
+    QueueMode,
+    QueueVersion,
+    QueueType,
+}
+
+/// In RabbitMQ's order, which decides between several errors.
+const CHECKS: [(&str, Check); 19] = [
+    ("x-expires", Check::Expires),
+    ("x-message-ttl", Check::MessageTtl),
+    ("x-dead-letter-exchange", Check::Text),
+    ("x-dead-letter-routing-key", Check::DeadLetterRoutingKey),
+    ("x-dead-letter-strategy", Check::OneOf(&["at-most-once", "at-least-once"], "invalid_dlx_strategy")),
+    ("x-max-length", Check::NotNegative),
+    ("x-max-length-bytes", Check::NotNegative),
+    ("x-max-in-memory-length", Check::NotNegative),
+    ("x-max-in-memory-bytes", Check::NotNegative),
+    ("x-max-priority", Check::Priority),
+    ("x-overflow", Check::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"], "invalid_overflow")),
+    ("x-queue-mode", Check::QueueMode),
+    ("x-queue-version", Check::QueueVersion),
+    ("x-single-active-consumer", Check::Boolean),
+    ("x-quorum-initial-group-size", Check::Positive),
+    ("x-quorum-target-group-size", Check::Positive),
+    ("x-queue-leader-locator", Check::OneOf(&LEADER_LOCATORS, "invalid_queue_locator_arg")),
+    ("x-delivery-limit", Check::Integer),
+    ("x-consumer-timeout", Check::NotNegative),
+];
+
+const LEADER_LOCATORS: [&str; 5] = ["client-local", "balanced", "random", "least-leaders", "min-masters"];
+
+/// 406 `invalid arg 'NAME' for RESOURCE: REASON` if the argument is there and not what it has to be.
+fn check(resource: Resource<'_>, arguments: &FieldTable, name: &str, check: Check) -> Result<(), Fault> {
+    let Some(value) = arguments.inner().get(name) else { return Ok(()) };
+    check
+        .apply(value, arguments)
+        .map_err(|reason| Fault::precondition_failed(format!("invalid arg '{name}' for {resource}: {reason}")))
+}
+
+impl Check {
+    /// On failure the reason, printed as an Erlang term.
+    fn apply(self, value: &AMQPValue, arguments: &FieldTable) -> Result<(), String> {
+        match self {
+            Check::Integer => expect_integer(value).map(|_| ()),
+            Check::NotNegative => expect_not_negative(value).map(|_| ()),
+            Check::Positive => expect_not_negative(value).and_then(expect_not_zero).map(|_| ()),
+            Check::MessageTtl => expect_integer(value).and_then(expect_expiry),
+            Check::Expires => expect_integer(value).and_then(expect_not_zero).and_then(expect_expiry),
+            Check::Priority => match expect_not_negative(value)? {
+                n if n > MAX_PRIORITY => Err(format!("{{max_value_exceeded,{n}}}")),
+                _ => Ok(()),
+            },
+            Check::Boolean => match value {
+                AMQPValue::Boolean(_) => Ok(()),
+                _ => Err(unacceptable_type(value)),
+            },
+            Check::Text => expect_text(value).map(|_| ()),
+            Check::OneOf(texts, error) => one_of(value, texts, || error.to_owned()),
+            Check::DeadLetterRoutingKey => match expect_text(value)? {
+                _ if arguments.contains_key("x-dead-letter-exchange") => Ok(()),
+                _ => Err("routing_key_but_no_dlx_defined".to_owned()),
+            },
+            Check::QueueMode => one_of(value, &["default", "lazy"], || unsupported("mode", value)),
+            Check::QueueVersion => match expect_not_negative(value)? {
+                2 => Ok(()),
+                n => Err(format!("\"unsupported queue version '{n}'\"")),
+            },
+            Check::QueueType => one_of(value, &["classic", "quorum"], || unsupported("type", value)),
+        }
+    }
+}
+
+fn expect_integer(value: &AMQPValue) -> Result<i64, String> {
+    integer(value).ok_or_else(|| format!("\"expected integer, got {}\"", type_name(value)))
+}
+
+fn expect_not_negative(value: &AMQPValue) -> Result<i64, String> {
+    match expect_integer(value)? {
+        n if n < 0 => Err(format!("{{value_negative,{n}}}")),
+        n => Ok(n),
+    }
+}
+
+fn expect_not_zero(n: i64) -> Result<i64, String> {
+    if n == 0 { Err("{value_zero,0}".to_owned()) } else { Ok(n) }
+}
+
+fn expect_expiry(n: i64) -> Result<(), String> {
+    match n {
+        ..0 => Err(format!("{{value_negative,{n}}}")),
+        0..=MAX_EXPIRY_MS => Ok(()),
+        _ => Err(format!("{{value_too_large,{n}}}")),
+    }
+}
+
+fn expect_text(value: &AMQPValue) -> Result<&[u8], String> {
+    match value {
+        AMQPValue::LongString(text) => Ok(text.as_bytes()),
+        _ => Err(unacceptable_type(value)),
+    }
+}
+
+fn one_of(value: &AMQPValue, texts: &[&str], error: impl FnOnce() -> String) -> Result<(), String> {
+    let text = expect_text(value)?;
+    if texts.iter().any(|known| known.as_bytes() == text) { Ok(()) } else { Err(error()) }
+}
+
+fn unacceptable_type(value: &AMQPValue) -> String {
+    format!("{{unacceptable_type,{}}}", type_name(value))
+}
+
+fn unsupported(what: &str, value: &AMQPValue) -> String {
+    let text = value.as_long_string().map(ToString::to_string).unwrap_or_default();
+    format!("\"unsupported queue {what} '{text}'\"")
+}
+
+fn validate_exchange_name(resource: Resource<'_>, arguments: &FieldTable, name: &str) -> Result<(), Fault> {
+    match arguments.inner().get(name) {
+        None | Some(AMQPValue::LongString(_)) => Ok(()),
+        Some(value) => {
+            let value_type = type_name(value);
+            let text = format!("invalid type '{value_type}' for arg '{name}' in {resource}");
+            Err(Fault::precondition_failed(text))
+        }
+    }
+}
+
+fn refuse_foreign_arguments(queue: Resource<'_>, own: QueueType, arguments: &FieldTable) -> Result<(), Fault> {
+    let known = [CLASSIC_ARGUMENTS.as_slice(), &QUORUM_ARGUMENTS, &STREAM_ARGUMENTS];
+    let is_foreign =
+        |name: &str| !own.arguments().contains(&name) && known.iter().any(|arguments| arguments.contains(&name));
+    match arguments.inner().keys().find(|name| is_foreign(name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let own = own.rabbit_name();
+            Err(Fault::precondition_failed(format!("invalid arg '{name}' for {queue} of queue type {own}")))
+        }
+    }
+}
+
+fn validate_quorum_properties(queue: Resource<'_>, properties: QueueProperties<'_>) -> Result<(), Fault> {
+    let invalid = match properties {
+        QueueProperties { auto_delete: true, .. } => "auto-delete",
+        QueueProperties { exclusive: true, .. } => "exclusive-owner",
+        QueueProperties { durable: false, .. } => "non-durable",
+        _ => return Ok(()),
+    };
+    Err(Fault::precondition_failed(format!("invalid property '{invalid}' for {queue}")))
+}

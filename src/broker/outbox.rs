@@ -1,0 +1,121 @@
+//! What queues and the server hand to a connection: assigned runs, cancellations, wake-ups.
+//!
+//! Any thread may push; only the connection's own task takes. The lock is the last in the lock order
+//! (queue → outbox) and is held for a few instructions.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+use std::task::Waker;
+
+use crate::storage::chunk::Run;
+
+/// Which of its connection's consumers a thing is for: the slot in the connection's table of consumers.
+pub type ConsumerSlot = u32;
+
+#[derive(Debug)]
+pub enum Item {
+    /// Messages that a queue assigned to a consumer.
+    Deliver { slot: ConsumerSlot, run: Run },
+    /// The queue is gone; nothing more comes for this consumer.
+    Cancelled { slot: ConsumerSlot },
+    /// The server wants the connection closed: `connection.close` 320 with this reason.
+    Close { reason: String },
+}
+
+#[derive(Default)]
+struct Inner {
+    items: VecDeque<Item>,
+    waker: Option<Waker>,
+    /// The task waits and is to be woken; false while it runs or has been woken already.
+    parked: bool,
+    notified: bool,
+}
+
+#[derive(Default)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+}
+
+/// Tasks to wake once all locks are released; each appears once, however much it was handed.
+#[derive(Default)]
+pub struct Wakes(Vec<Waker>);
+
+impl Wakes {
+    pub fn wake_all(&mut self) {
+        for waker in self.0.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Wakes {
+    /// A wake that was promised is never lost.
+    fn drop(&mut self) {
+        self.wake_all();
+    }
+}
+
+/// The outbox, locked for several pushes.
+pub struct OutboxGuard<'a>(MutexGuard<'a, Inner>);
+
+impl OutboxGuard<'_> {
+    pub fn push(&mut self, item: Item, wakes: &mut Wakes) {
+        self.0.items.push_back(item);
+        self.0.wake(wakes);
+    }
+}
+
+impl Inner {
+    fn wake(&mut self, wakes: &mut Wakes) {
+        if self.parked {
+            self.parked = false;
+            wakes.0.extend(self.waker.clone());
+        }
+    }
+}
+
+impl Outbox {
+    pub fn lock(&self) -> OutboxGuard<'_> {
+        OutboxGuard(self.inner.lock().expect("an outbox's lock is never held across a panic"))
+    }
+
+    pub fn push(&self, item: Item, wakes: &mut Wakes) {
+        self.lock().push(item, wakes);
+    }
+
+    /// Makes the task look around (an alarm, a queue that has drained) without handing it anything.
+    pub fn notify(&self, wakes: &mut Wakes) {
+        let mut guard = self.lock();
+        guard.0.notified = true;
+        guard.0.wake(wakes);
+    }
+
+    /// Moves what has come to the end of `into`.
+    pub fn take(&self, into: &mut VecDeque<Item>) {
+        let mut guard = self.lock();
+        if into.is_empty() {
+            std::mem::swap(into, &mut guard.0.items);
+        } else {
+            into.append(&mut guard.0.items);
+        }
+    }
+
+    /// Registers the task to be woken by the next push. Returns false, and registers nothing, if there is something
+    /// to take or a notification to look at already.
+    pub fn park(&self, waker: &Waker) -> bool {
+        let mut guard = self.lock();
+        let inner = &mut guard.0;
+        if std::mem::take(&mut inner.notified) || !inner.items.is_empty() {
+            return false;
+        }
+        if inner.items.capacity() > 16 {
+            inner.items = VecDeque::new();
+        }
+        match &inner.waker {
+            Some(current) if current.will_wake(waker) => {}
+            _ => inner.waker = Some(waker.clone()),
+        }
+        inner.parked = true;
+        true
+    }
+}

@@ -1,0 +1,228 @@
+//! The consumers of one queue: whose turn it is, and how much each may be given.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::limiter::ChannelLimiter;
+use crate::broker::ConnectionId;
+use crate::broker::outbox::{ConsumerSlot, Outbox};
+
+/// Names a consumer of one queue. The id makes a key that outlived its consumer harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerKey {
+    index: u32,
+    id: u64,
+}
+
+/// What a channel says of a consumer that it starts.
+pub struct NewConsumer {
+    pub connection: ConnectionId,
+    pub channel: u16,
+    pub tag: Arc<str>,
+    pub no_ack: bool,
+    pub exclusive: bool,
+    /// `x-priority`; consumers of a higher priority are served first.
+    pub priority: i32,
+    /// Unacknowledged deliveries that it may have; 0 is unlimited. Without effect where `no_ack`.
+    pub prefetch: u32,
+    pub outbox: Arc<Outbox>,
+    /// Where the connection keeps it.
+    pub slot: ConsumerSlot,
+    pub limiter: Arc<ChannelLimiter>,
+    /// Bytes that may be assigned to it and not yet written to its socket's buffer.
+    pub window_bytes: usize,
+}
+
+pub struct Consumer {
+    pub new: NewConsumer,
+    id: u64,
+    unacked: u32,
+    unsent_bytes: usize,
+    /// Whether it is in its priority's ring, waiting for its turn.
+    in_ring: bool,
+    /// Whether the channel's limit refused it, so that only the limiter brings it back.
+    limited: bool,
+}
+
+/// What a consumer may be given now.
+pub struct Capacity {
+    pub messages: u32,
+    pub bytes: usize,
+}
+
+impl Consumer {
+    fn capacity(&self) -> Capacity {
+        let credit = match self.new.prefetch {
+            _ if self.new.no_ack => u32::MAX,
+            0 => u32::MAX,
+            prefetch => prefetch.saturating_sub(self.unacked),
+        };
+        Capacity { messages: credit, bytes: self.new.window_bytes.saturating_sub(self.unsent_bytes) }
+    }
+
+    fn is_ready(&self) -> bool {
+        let capacity = self.capacity();
+        !self.limited && capacity.messages > 0 && capacity.bytes > 0
+    }
+
+    /// Whether only its socket holds it back: it would take more at once if it read faster.
+    pub fn is_held_by_socket(&self) -> bool {
+        let capacity = self.capacity();
+        capacity.messages > 0 && capacity.bytes == 0
+    }
+
+    pub fn assigned(&mut self, messages: u32, bytes: usize) {
+        self.unsent_bytes += bytes;
+        if !self.new.no_ack {
+            self.unacked += messages;
+        }
+    }
+}
+
+/// Consumers of one priority that may be given something, in the order of their turns.
+struct Ring {
+    priority: i32,
+    turns: VecDeque<u32>,
+}
+
+#[derive(Default)]
+pub struct Consumers {
+    slab: Vec<Option<Consumer>>,
+    count: u32,
+    next_id: u64,
+    /// By falling priority.
+    rings: Vec<Ring>,
+}
+
+impl Consumers {
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Consumer> {
+        self.slab.iter().flatten()
+    }
+
+    pub fn add(&mut self, new: NewConsumer) -> ConsumerKey {
+        let id = self.next_id;
+        self.next_id += 1;
+        let consumer = Consumer { new, id, unacked: 0, unsent_bytes: 0, in_ring: false, limited: false };
+        let index = match self.slab.iter().position(Option::is_none) {
+            Some(free) if (self.count as usize) < self.slab.len() => free,
+            _ => {
+                self.slab.push(None);
+                self.slab.len() - 1
+            }
+        };
+        self.slab[index] = Some(consumer);
+        self.count += 1;
+        let key = ConsumerKey { index: index as u32, id };
+        self.rejoin(key.index);
+        key
+    }
+
+    pub fn get_mut(&mut self, key: ConsumerKey) -> Option<&mut Consumer> {
+        self.slab.get_mut(key.index as usize)?.as_mut().filter(|c| c.id == key.id)
+    }
+
+    pub fn remove(&mut self, key: ConsumerKey) -> Option<Consumer> {
+        self.get_mut(key)?;
+        let consumer = self.slab[key.index as usize].take()?;
+        self.count -= 1;
+        if consumer.in_ring {
+            for ring in &mut self.rings {
+                ring.turns.retain(|&index| index != key.index);
+            }
+        }
+        self.rings.retain(|ring| !ring.turns.is_empty());
+        if self.count == 0 {
+            self.slab = Vec::new();
+        }
+        Some(consumer)
+    }
+
+    pub fn remove_all(&mut self) -> impl Iterator<Item = Consumer> {
+        self.count = 0;
+        self.rings = Vec::new();
+        std::mem::take(&mut self.slab).into_iter().flatten()
+    }
+
+    /// Notes that messages assigned earlier were written (or taken back).
+    pub fn sent(&mut self, key: ConsumerKey, bytes: usize) {
+        if let Some(consumer) = self.get_mut(key) {
+            consumer.unsent_bytes -= bytes;
+            self.rejoin(key.index);
+        }
+    }
+
+    /// Notes that deliveries were settled.
+    pub fn settled(&mut self, key: ConsumerKey, messages: u32) {
+        if let Some(consumer) = self.get_mut(key)
+            && !consumer.new.no_ack
+        {
+            consumer.unacked -= messages;
+            self.rejoin(key.index);
+        }
+    }
+
+    /// Lets the consumers that `limiter` refused ask again.
+    pub fn limit_lifted(&mut self, limiter: &Arc<ChannelLimiter>) {
+        for index in 0..self.slab.len() {
+            if let Some(consumer) = &mut self.slab[index]
+                && consumer.limited
+                && Arc::ptr_eq(&consumer.new.limiter, limiter)
+            {
+                consumer.limited = false;
+                self.rejoin(index as u32);
+            }
+        }
+    }
+
+    fn rejoin(&mut self, index: u32) {
+        let Some(consumer) = &mut self.slab[index as usize] else { return };
+        if consumer.in_ring || !consumer.is_ready() {
+            return;
+        }
+        consumer.in_ring = true;
+        let priority = consumer.new.priority;
+        let at = self.rings.partition_point(|ring| ring.priority > priority);
+        match self.rings.get_mut(at) {
+            Some(ring) if ring.priority == priority => ring.turns.push_back(index),
+            _ => self.rings.insert(at, Ring { priority, turns: VecDeque::from([index]) }),
+        }
+    }
+
+    /// The consumer whose turn it is, what it may be given, and how many of its priority wait for their turns.
+    pub fn next(&mut self) -> Option<(u32, Capacity, usize)> {
+        let ring = self.rings.first()?;
+        let index = *ring.turns.front()?;
+        let waiting = ring.turns.len();
+        let consumer = self.slab[index as usize].as_ref()?;
+        Some((index, consumer.capacity(), waiting))
+    }
+
+    pub fn at(&mut self, index: u32) -> &mut Consumer {
+        self.slab[index as usize].as_mut().expect("only consumers that exist are in a ring")
+    }
+
+    /// Ends the turn of the consumer at the front: to the back of the ring, or out of it if it can take no more.
+    pub fn end_turn(&mut self) {
+        let Some(ring) = self.rings.first_mut() else { return };
+        let Some(index) = ring.turns.pop_front() else { return };
+        let consumer = self.slab[index as usize].as_mut().expect("only consumers that exist are in a ring");
+        if consumer.is_ready() {
+            ring.turns.push_back(index);
+            return;
+        }
+        consumer.in_ring = false;
+        if ring.turns.is_empty() {
+            self.rings.remove(0);
+        }
+    }
+
+    /// Ends the turn of the consumer at the front because its channel may have no more; see [`limit_lifted`](Self::limit_lifted).
+    pub fn end_turn_limited(&mut self, index: u32) {
+        self.at(index).limited = true;
+        self.end_turn();
+    }
+}

@@ -1,0 +1,285 @@
+//! The state of one queue, and what happens to it. Pure: no clock, no disk, no locks of its own but the outboxes'.
+
+use std::sync::{Arc, Weak};
+
+use super::Queue;
+use super::consumers::{Consumer, ConsumerKey, Consumers, NewConsumer};
+use super::limiter::ChannelLimiter;
+use super::ready::Ready;
+use crate::broker::outbox::{Item, Outbox, Wakes};
+use crate::storage::chunk::{Chunk, Run};
+
+/// While fewer messages than this wait, consumers take turns message by message, as clients expect; above it each
+/// turn is a block, so that a long backlog is dealt in runs.
+const BACKLOG_MESSAGES: u64 = 512;
+/// The largest such block.
+const BLOCK_MESSAGES: u64 = 64;
+/// Runs that one consumer is given before the outbox is let go.
+const RUNS_PER_TURN: usize = 32;
+
+/// Messages that come back from a consumer or a channel.
+pub struct Returned {
+    pub run: Run,
+    /// Whose credit they held; `None` for `basic.get`.
+    pub consumer: Option<ConsumerKey>,
+    /// Whether they were to be acknowledged, and so counted as such.
+    pub to_be_acked: bool,
+    pub how: HowReturned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HowReturned {
+    /// Assigned, never written to the socket: goes back as if nothing had happened.
+    Unsent,
+    /// Delivered and not settled: goes back flagged redelivered.
+    Unsettled,
+}
+
+pub struct QueueState {
+    /// To register with a channel's limiter.
+    queue: Weak<Queue>,
+    ready: Ready,
+    consumers: Consumers,
+    next_seq: u64,
+    /// Delivered or assigned, to be settled.
+    unacked: u64,
+    dead: bool,
+    had_consumer: bool,
+    /// Messages that ever left; tells a paused publisher whether anybody drains.
+    drained: u64,
+    /// Publishers that are not read until this queue has drained.
+    paused_publishers: Vec<Arc<Outbox>>,
+}
+
+/// What a dead queue leaves, to be dropped once its lock is released.
+#[derive(Default)]
+pub struct Remains {
+    pub ready: Ready,
+}
+
+impl QueueState {
+    pub fn new(queue: Weak<Queue>) -> QueueState {
+        QueueState {
+            queue,
+            ready: Ready::default(),
+            consumers: Consumers::default(),
+            next_seq: 0,
+            unacked: 0,
+            dead: false,
+            had_consumer: false,
+            drained: 0,
+            paused_publishers: Vec::new(),
+        }
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    pub fn unacked(&self) -> u64 {
+        self.unacked
+    }
+
+    pub fn drained(&self) -> u64 {
+        self.drained
+    }
+
+    pub fn consumers(&self) -> &Consumers {
+        &self.consumers
+    }
+
+    /// Takes all messages of a chunk in, at the tail. Returns false if the queue is dead.
+    pub fn enqueue(&mut self, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> bool {
+        if self.dead {
+            return false;
+        }
+        let run = Run::of_chunk(chunk, self.next_seq);
+        self.next_seq = run.end_seq();
+        self.ready.push(run);
+        self.assign(wakes);
+        true
+    }
+
+    /// The message at the front, for `basic.get`.
+    pub fn get(&mut self, no_ack: bool) -> Option<Run> {
+        let run = self.ready.take(1, 0)?;
+        self.drained += 1;
+        if !no_ack {
+            self.unacked += 1;
+        }
+        Some(run)
+    }
+
+    pub fn add_consumer(&mut self, new: NewConsumer, wakes: &mut Wakes) -> ConsumerKey {
+        self.had_consumer = true;
+        let key = self.consumers.add(new);
+        self.assign(wakes);
+        key
+    }
+
+    /// Removes consumers and takes back what they had, in one step, so that everything is at its place before
+    /// anything is assigned to others.
+    pub fn release(&mut self, removed: &[ConsumerKey], returned: impl FnOnce() -> Vec<Returned>, wakes: &mut Wakes) {
+        for key in removed {
+            self.consumers.remove(*key);
+        }
+        for Returned { mut run, consumer, to_be_acked, how } in returned() {
+            if self.dead {
+                run.settle();
+                continue;
+            }
+            if let Some(key) = consumer {
+                if how == HowReturned::Unsent {
+                    self.consumers.sent(key, run.bytes());
+                }
+                self.consumers.settled(key, run.count);
+            }
+            if to_be_acked {
+                self.unacked = self.unacked.saturating_sub(u64::from(run.count));
+            }
+            run.redelivered |= how == HowReturned::Unsettled;
+            self.ready.put_back(run);
+        }
+        self.assign(wakes);
+        if self.consumers.count() == 0 {
+            self.resume_publishers(wakes);
+        }
+    }
+
+    /// Notes that a consumer's connection has written messages that were assigned to it.
+    pub fn sent(&mut self, key: ConsumerKey, bytes: usize, wakes: &mut Wakes) {
+        self.consumers.sent(key, bytes);
+        self.assign(wakes);
+    }
+
+    /// Notes that deliveries were acknowledged, or rejected for good.
+    pub fn settle(&mut self, settled: impl IntoIterator<Item = (Option<ConsumerKey>, u32)>, wakes: &mut Wakes) {
+        for (consumer, messages) in settled {
+            self.unacked = self.unacked.saturating_sub(u64::from(messages));
+            if let Some(key) = consumer {
+                self.consumers.settled(key, messages);
+            }
+        }
+        self.assign(wakes);
+    }
+
+    /// Lets consumers that a channel's limit held back go on.
+    pub fn limit_lifted(&mut self, limiter: &Arc<ChannelLimiter>, wakes: &mut Wakes) {
+        self.consumers.limit_lifted(limiter);
+        self.assign(wakes);
+    }
+
+    /// Drops all ready messages.
+    pub fn purge(&mut self, wakes: &mut Wakes) -> Ready {
+        self.resume_publishers(wakes);
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Ends the queue: cancels its consumers, drops its messages, and takes nothing in from now on.
+    pub fn kill(&mut self, wakes: &mut Wakes) -> Remains {
+        self.dead = true;
+        for Consumer { new, .. } in self.consumers.remove_all() {
+            new.outbox.push(Item::Cancelled { slot: new.slot }, wakes);
+        }
+        self.resume_publishers(wakes);
+        Remains { ready: std::mem::take(&mut self.ready) }
+    }
+
+    /// Whether an auto-delete queue is due: it had a consumer and has none any more.
+    pub fn is_deserted(&self) -> bool {
+        self.had_consumer && self.consumers.count() == 0
+    }
+
+    /// Gives ready messages to consumers that may have them: by priority, then in turns.
+    fn assign(&mut self, wakes: &mut Wakes) {
+        while !self.ready.is_empty() {
+            let Some((index, capacity, waiting)) = self.consumers.next() else { break };
+            if capacity.messages == 0 || capacity.bytes == 0 {
+                self.consumers.end_turn();
+                continue;
+            }
+            let share = if waiting == 1 { u32::MAX } else { self.share(waiting) };
+            let want = capacity.messages.min(share).min(self.ready.messages().min(u64::from(u32::MAX)) as u32);
+            match self.acquire(index, want) {
+                0 => self.consumers.end_turn_limited(index),
+                granted => self.give(index, granted, capacity.bytes, wakes),
+            }
+        }
+        if !self.paused_publishers.is_empty() && self.ready.bytes() <= self.resume_below() {
+            self.resume_publishers(wakes);
+        }
+    }
+
+    fn share(&self, waiting: usize) -> u32 {
+        let ready = self.ready.messages();
+        if ready < BACKLOG_MESSAGES { 1 } else { (ready / (waiting as u64 * 8)).clamp(1, BLOCK_MESSAGES) as u32 }
+    }
+
+    /// Asks the channel's limiter; if it refuses, registers with it and asks again, so that no wake is lost.
+    fn acquire(&mut self, index: u32, want: u32) -> u32 {
+        let consumer = &self.consumers.at(index).new;
+        let limiter = &consumer.limiter;
+        let ask = || {
+            if !consumer.no_ack {
+                limiter.acquire(want)
+            } else if limiter.is_full() {
+                0
+            } else {
+                want
+            }
+        };
+        match ask() {
+            0 => {
+                limiter.wait(&self.queue);
+                ask()
+            }
+            granted => granted,
+        }
+    }
+
+    fn give(&mut self, index: u32, granted: u32, window_bytes: usize, wakes: &mut Wakes) {
+        let consumer = self.consumers.at(index);
+        let mut outbox = consumer.new.outbox.lock();
+        let (mut messages, mut bytes) = (0, 0);
+        for _ in 0..RUNS_PER_TURN {
+            if messages == granted || bytes >= window_bytes {
+                break;
+            }
+            let Some(run) = self.ready.take(granted - messages, window_bytes - bytes) else { break };
+            messages += run.count;
+            bytes += run.bytes();
+            outbox.push(Item::Deliver { slot: consumer.new.slot, run }, wakes);
+        }
+        drop(outbox);
+        self.drained += u64::from(messages);
+        if !consumer.new.no_ack {
+            self.unacked += u64::from(messages);
+            if messages < granted {
+                consumer.new.limiter.give_back(granted - messages);
+            }
+        }
+        consumer.assigned(messages, bytes);
+        self.consumers.end_turn();
+    }
+
+    /// Notes a publisher that is not read until the queue has drained.
+    pub fn pause_publisher(&mut self, outbox: &Arc<Outbox>) {
+        if !self.paused_publishers.iter().any(|paused| Arc::ptr_eq(paused, outbox)) {
+            self.paused_publishers.push(outbox.clone());
+        }
+    }
+
+    fn resume_below(&self) -> u64 {
+        0
+    }
+
+    fn resume_publishers(&mut self, wakes: &mut Wakes) {
+        for outbox in self.paused_publishers.drain(..) {
+            outbox.notify(wakes);
+        }
+    }
+}

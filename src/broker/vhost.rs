@@ -1,0 +1,125 @@
+//! A virtual host: a namespace of exchanges, queues and bindings.
+//!
+//! Names are looked up without a lock of the whole. Everything that changes what exists or what is bound happens
+//! under one topology mutex, in the order topology → bindings of one exchange → one queue. A queue is marked dead
+//! under its own lock first; from then on nobody finds it here, although it takes a moment until its name is free
+//! and its bindings are gone.
+//!
+//! Checks come in RabbitMQ's order. Permissions, when they are checked, come after the checks of the names alone
+//! and before what exists is looked at.
+
+mod bindings;
+mod exchanges;
+mod queues;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use dashmap::DashMap;
+
+pub use self::exchanges::ExchangeDeclare;
+pub use self::queues::{QueueDeclare, REPLY_TO, REPLY_TO_ALIAS, REPLY_TO_PREFIX};
+use crate::broker::binding::Destinations;
+use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
+use crate::broker::queue::Queue;
+use crate::error::Fault;
+
+/// The exchanges that every virtual host has; all durable.
+const PREDECLARED: [(&str, ExchangeKind); 7] = [
+    ("", ExchangeKind::Direct),
+    ("amq.direct", ExchangeKind::Direct),
+    ("amq.fanout", ExchangeKind::Fanout),
+    ("amq.topic", ExchangeKind::Topic),
+    ("amq.match", ExchangeKind::Headers),
+    ("amq.headers", ExchangeKind::Headers),
+    (TRACE_EXCHANGE, ExchangeKind::Topic),
+];
+
+/// Internal, unlike the other predeclared ones.
+const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
+
+pub struct VHost {
+    name: Arc<str>,
+    exchanges: DashMap<Arc<str>, Arc<Exchange>>,
+    queues: DashMap<Arc<str>, Arc<Queue>>,
+    /// The queues of direct reply-to, under the names to which replies are published.
+    reply_queues: DashMap<Arc<str>, Arc<Queue>>,
+    topology: Mutex<Topology>,
+}
+
+/// What only those who change it look at.
+#[derive(Default)]
+struct Topology {
+    destinations: Destinations,
+    /// The exchanges that name another as their alternate, by the name of the other.
+    alternates: HashMap<Arc<str>, Vec<Arc<Exchange>>>,
+}
+
+impl VHost {
+    pub fn new(name: impl Into<Arc<str>>) -> Arc<VHost> {
+        let vhost = VHost {
+            name: name.into(),
+            exchanges: DashMap::new(),
+            queues: DashMap::new(),
+            reply_queues: DashMap::new(),
+            topology: Mutex::new(Topology::default()),
+        };
+        for (name, kind) in PREDECLARED {
+            let mut definition = ExchangeDefinition::durable(name, kind);
+            definition.internal = name == TRACE_EXCHANGE;
+            vhost.exchanges.insert(name.into(), Exchange::new(definition));
+        }
+        Arc::new(vhost)
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// All exchanges of this moment, in no particular order.
+    pub fn exchanges(&self) -> Vec<Arc<Exchange>> {
+        self.exchanges.iter().map(|entry| entry.value().clone()).collect()
+    }
+
+    /// All queues of this moment, in no particular order.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        self.queues.iter().map(|entry| entry.value().clone()).filter(|queue| !queue.is_dead()).collect()
+    }
+
+    pub fn find_exchange(&self, name: &str) -> Option<Arc<Exchange>> {
+        self.exchanges.get(name).map(|entry| entry.value().clone())
+    }
+
+    /// The queue of this name, unless it is being deleted.
+    pub fn find_queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.queues.get(name).map(|entry| entry.value().clone()).filter(|queue| !queue.is_dead())
+    }
+
+    fn topology(&self) -> MutexGuard<'_, Topology> {
+        self.topology.lock().expect("no code panics while it changes the topology")
+    }
+}
+
+impl Drop for VHost {
+    /// Bindings between exchanges may be circles, which nothing else would take apart.
+    fn drop(&mut self) {
+        for exchange in self.exchanges.iter() {
+            exchange.delete();
+        }
+    }
+}
+
+/// Carriage returns and line feeds do not count in names, as in RabbitMQ.
+fn strip_line_ends(name: &str) -> Cow<'_, str> {
+    if name.contains(['\r', '\n']) { Cow::Owned(name.replace(['\r', '\n'], "")) } else { Cow::Borrowed(name) }
+}
+
+/// Refuses to create what only the server may name.
+fn check_reserved_prefix(kind: &str, name: &str) -> Result<(), Fault> {
+    if name.starts_with("amq.") {
+        let text = format!("{kind} name '{name}' contains reserved prefix 'amq.*'");
+        return Err(Fault::access_refused(text));
+    }
+    Ok(())
+}

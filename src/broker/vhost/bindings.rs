@@ -1,0 +1,168 @@
+//! Binding and unbinding, and what goes when a destination goes.
+
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+
+use super::exchanges::check_not_default;
+use super::queues::{check_exclusive_access, is_volatile};
+use super::{Topology, VHost, strip_line_ends};
+use crate::broker::ConnectionId;
+use crate::broker::arguments::Resource;
+use crate::broker::binding::{Binding, Destination, DestinationId};
+use crate::error::Fault;
+
+impl VHost {
+    /// Binds a queue to an exchange. To bind what is bound changes nothing.
+    ///
+    /// # Errors
+    /// 403 for the default exchange and for queues of direct reply-to; 404 if there is no such exchange, or no
+    /// such queue; 406 for arguments that the exchange cannot match by; 405 if the queue is another connection's.
+    pub fn queue_bind(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &[u8],
+        arguments: FieldTable,
+        connection: ConnectionId,
+    ) -> Result<(), Fault> {
+        let (queue, exchange) = (strip_line_ends(queue), strip_line_ends(exchange));
+        check_not_default(&exchange)?;
+        check_not_volatile(&queue)?;
+        let mut topology = self.topology();
+        let source = self.existing_exchange(&exchange)?;
+        let no_queue = || Resource::queue(&queue, &self.name).not_found();
+        let queue = self.find_queue(&queue).ok_or_else(no_queue)?;
+        source.kind.validate_binding(&arguments)?;
+        check_exclusive_access(&queue, connection)?;
+        let destination = Destination::Queue(queue);
+        self.bind(&mut topology, Binding::new(source.name.clone(), destination, routing_key, arguments));
+        Ok(())
+    }
+
+    /// Unbinds a queue from an exchange. What is not bound, or does not exist, is as good as unbound.
+    ///
+    /// # Errors
+    /// 403 for the default exchange and for queues of direct reply-to; 405 if there is such a binding and the
+    /// queue is another connection's.
+    pub fn queue_unbind(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &[u8],
+        arguments: FieldTable,
+        connection: ConnectionId,
+    ) -> Result<(), Fault> {
+        let (queue, exchange) = (strip_line_ends(queue), strip_line_ends(exchange));
+        check_not_default(&exchange)?;
+        check_not_volatile(&queue)?;
+        let mut topology = self.topology();
+        let Some(queue) = self.find_queue(&queue) else { return Ok(()) };
+        let sought = Binding::new(Arc::from(&*exchange), Destination::Queue(queue.clone()), routing_key, arguments);
+        let Some(binding) = self.find_binding(&sought) else { return Ok(()) };
+        check_exclusive_access(&queue, connection)?;
+        self.unbind(&mut topology, binding);
+        Ok(())
+    }
+
+    /// Binds an exchange to another, from which it then receives. Circles are allowed.
+    ///
+    /// # Errors
+    /// 403 if either is the default exchange; 404 if either does not exist, of both the source; 406 for arguments
+    /// that the source cannot match by.
+    pub fn exchange_bind(
+        &self,
+        destination: &str,
+        source: &str,
+        routing_key: &[u8],
+        arguments: FieldTable,
+    ) -> Result<(), Fault> {
+        let (destination, source) = (strip_line_ends(destination), strip_line_ends(source));
+        check_not_default(&destination)?;
+        check_not_default(&source)?;
+        let mut topology = self.topology();
+        let source = self.existing_exchange(&source)?;
+        let destination = self.existing_exchange(&destination)?;
+        source.kind.validate_binding(&arguments)?;
+        let destination = Destination::Exchange(destination);
+        self.bind(&mut topology, Binding::new(source.name.clone(), destination, routing_key, arguments));
+        Ok(())
+    }
+
+    /// Unbinds an exchange from another. What is not bound, or does not exist, is as good as unbound.
+    ///
+    /// # Errors
+    /// 403 if either is the default exchange.
+    pub fn exchange_unbind(
+        &self,
+        destination: &str,
+        source: &str,
+        routing_key: &[u8],
+        arguments: FieldTable,
+    ) -> Result<(), Fault> {
+        let (destination, source) = (strip_line_ends(destination), strip_line_ends(source));
+        check_not_default(&destination)?;
+        check_not_default(&source)?;
+        let mut topology = self.topology();
+        let Some(destination) = self.find_exchange(&destination) else { return Ok(()) };
+        let destination = Destination::Exchange(destination);
+        let sought = Binding::new(Arc::from(&*source), destination, routing_key, arguments);
+        if let Some(binding) = self.find_binding(&sought) {
+            self.unbind(&mut topology, binding);
+        }
+        Ok(())
+    }
+
+    /// The bindings that lead to a queue or an exchange, without a queue's implicit one to the default exchange.
+    pub fn bindings_to(&self, destination: DestinationId) -> Vec<Arc<Binding>> {
+        self.topology().destinations.get(destination).to_vec()
+    }
+
+    fn find_binding(&self, sought: &Binding) -> Option<Arc<Binding>> {
+        self.find_exchange(&sought.source)?.find_binding(sought)
+    }
+
+    fn bind(&self, topology: &mut Topology, binding: Binding) {
+        let binding = Arc::new(binding);
+        let source = self.find_exchange(&binding.source).expect("the source exists while the topology is locked");
+        if source.add_binding(&binding) {
+            topology.destinations.add(binding);
+        }
+    }
+
+    fn unbind(&self, topology: &mut Topology, binding: Arc<Binding>) {
+        topology.destinations.remove(&binding);
+        let mut gone = Vec::new();
+        self.remove_from_source(topology, &[binding], &mut gone);
+        gone.into_iter().for_each(|id| self.unlink(topology, id));
+    }
+
+    /// Takes away all bindings to a destination that is gone, then the auto-delete exchanges that thereby lost
+    /// their last one, then the bindings to those, and so on.
+    pub(super) fn unlink(&self, topology: &mut Topology, destination: DestinationId) {
+        let mut gone = vec![destination];
+        while let Some(destination) = gone.pop() {
+            let bindings = topology.destinations.take(destination);
+            for same_source in bindings.chunk_by(|a, b| a.source == b.source) {
+                self.remove_from_source(topology, same_source, &mut gone);
+            }
+        }
+    }
+
+    /// Takes bindings of one source from it, and the source itself if it is to go with its last binding.
+    fn remove_from_source(&self, topology: &mut Topology, bindings: &[Arc<Binding>], gone: &mut Vec<DestinationId>) {
+        let source = self.find_exchange(&bindings[0].source).expect("a binding's source exists");
+        let left = source.remove_bindings(bindings);
+        if source.auto_delete && left == 0 {
+            self.drop_exchange(topology, &source);
+            gone.push(DestinationId::Exchange(source.id));
+        }
+    }
+}
+
+fn check_not_volatile(queue: &str) -> Result<(), Fault> {
+    if is_volatile(queue) {
+        return Err(Fault::access_refused("cannot bind or unbind to a volatile (direct reply-to) queue"));
+    }
+    Ok(())
+}

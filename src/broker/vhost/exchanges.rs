@@ -1,0 +1,132 @@
+//! Declaring, finding and deleting exchanges.
+
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+
+use super::{Topology, VHost, check_reserved_prefix, strip_line_ends};
+use crate::broker::arguments::{Resource, assert_equivalent_exchange, validate_exchange};
+use crate::broker::binding::DestinationId;
+use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
+use crate::error::Fault;
+
+/// The arguments of `exchange.declare`.
+#[derive(Clone, Debug)]
+pub struct ExchangeDeclare<'a> {
+    pub name: &'a str,
+    pub kind: &'a str,
+    pub passive: bool,
+    pub durable: bool,
+    pub auto_delete: bool,
+    pub internal: bool,
+    pub arguments: FieldTable,
+}
+
+impl VHost {
+    /// Declares an exchange, or with `passive` asks whether it exists.
+    ///
+    /// # Errors
+    /// 406 for an unknown type. 403 for the default exchange. 403 for a new name that begins with `amq.`. 406 for
+    /// an alternate exchange that is no name, and if an exchange of this name exists and differs. Passive: 403
+    /// for the default exchange, 404 if there is no exchange of this name; nothing else is looked at.
+    pub fn exchange_declare(&self, declare: ExchangeDeclare<'_>) -> Result<(), Fault> {
+        if declare.passive {
+            let name = strip_line_ends(declare.name);
+            check_not_default(&name)?;
+            return self.existing_exchange(&name).map(|_| ());
+        }
+        let kind = ExchangeKind::parse(declare.kind)?;
+        let name = strip_line_ends(declare.name);
+        check_not_default(&name)?;
+        let definition = ExchangeDefinition {
+            name: Arc::from(&*name),
+            kind,
+            durable: declare.durable,
+            auto_delete: declare.auto_delete,
+            internal: declare.internal,
+            arguments: declare.arguments,
+        };
+        let mut topology = self.topology();
+        let resource = Resource::exchange(&name, &self.name);
+        if let Some(current) = self.find_exchange(&name) {
+            return assert_equivalent_exchange(resource, &current, &definition);
+        }
+        check_reserved_prefix("exchange", &name)?;
+        validate_exchange(resource, &definition.arguments)?;
+        self.add_exchange(&mut topology, Exchange::new(definition));
+        Ok(())
+    }
+
+    /// The exchange to which a client publishes.
+    ///
+    /// # Errors
+    /// 404 if there is none of this name, 403 if it is internal.
+    pub fn exchange_to_publish(&self, name: &str) -> Result<Arc<Exchange>, Fault> {
+        let exchange = self.existing_exchange(name)?;
+        if exchange.internal {
+            let resource = Resource::exchange(name, &self.name);
+            return Err(Fault::access_refused(format!("cannot publish to internal {resource}")));
+        }
+        Ok(exchange)
+    }
+
+    /// Deletes an exchange with the bindings of which it is source or destination. One that does not exist is
+    /// as good as deleted.
+    ///
+    /// # Errors
+    /// 403 for the default exchange and for names that begin with `amq.`; 406 if `if_unused` and it is the source
+    /// of a binding.
+    pub fn exchange_delete(&self, name: &str, if_unused: bool) -> Result<(), Fault> {
+        let name = strip_line_ends(name);
+        check_not_default(&name)?;
+        let resource = Resource::exchange(&name, &self.name);
+        if name.starts_with("amq.") {
+            return Err(Fault::access_refused(format!("deletion of system {resource} not allowed")));
+        }
+        let mut topology = self.topology();
+        let Some(exchange) = self.find_exchange(&name) else { return Ok(()) };
+        if if_unused && exchange.binding_count() > 0 {
+            return Err(Fault::precondition_failed(format!("{resource} in use")));
+        }
+        self.drop_exchange(&mut topology, &exchange);
+        self.unlink(&mut topology, DestinationId::Exchange(exchange.id));
+        Ok(())
+    }
+
+    pub(super) fn existing_exchange(&self, name: &str) -> Result<Arc<Exchange>, Fault> {
+        self.find_exchange(name).ok_or_else(|| Resource::exchange(name, &self.name).not_found())
+    }
+
+    fn add_exchange(&self, topology: &mut Topology, exchange: Arc<Exchange>) {
+        if let Some(alternate) = &exchange.alternate_exchange {
+            topology.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
+        }
+        let name = exchange.name.clone();
+        self.exchanges.insert(name.clone(), exchange);
+        // What was routed past the missing alternate exchange has somewhere to go now.
+        for exchange in topology.alternates.get(&name).into_iter().flatten() {
+            exchange.invalidate_routes();
+        }
+    }
+
+    /// Takes away an exchange and the bindings of which it is the source.
+    pub(super) fn drop_exchange(&self, topology: &mut Topology, exchange: &Arc<Exchange>) {
+        self.exchanges.remove(&exchange.name);
+        for binding in exchange.delete() {
+            topology.destinations.remove(&binding);
+        }
+        let Some(alternate) = &exchange.alternate_exchange else { return };
+        let users = topology.alternates.get_mut(alternate).expect("an alternate exchange knows its users");
+        users.retain(|user| !Arc::ptr_eq(user, exchange));
+        if users.is_empty() {
+            topology.alternates.remove(alternate);
+        }
+    }
+}
+
+pub(super) fn check_not_default(exchange: &str) -> Result<(), Fault> {
+    if exchange.is_empty() {
+        return Err(Fault::access_refused("operation not permitted on the default exchange"));
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! Declaring, finding and deleting queues.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{VHost, check_reserved_prefix, strip_line_ends};
+use crate::broker::ConnectionId;
+use crate::broker::arguments::{
+    QueueProperties, Resource, assert_equivalent_queue, validate_queue, validate_server_named,
+};
+use crate::broker::binding::DestinationId;
+use crate::broker::queue::{Queue, QueueDefinition};
+use crate::error::Fault;
+
+/// The name under which a client consumes replies, and which it gives as `reply-to` of its requests.
+pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+/// Another name for [`REPLY_TO`] that some clients use.
+pub const REPLY_TO_ALIAS: &str = "amq.direct.reply-to";
+
+/// What the names of queues of direct reply-to begin with, to which replies are published.
+pub const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
+
+/// The arguments of `queue.declare`.
+#[derive(Clone, Debug)]
+pub struct QueueDeclare<'a> {
+    /// If empty, the server chooses a name.
+    pub name: &'a str,
+    pub passive: bool,
+    pub durable: bool,
+    pub exclusive: bool,
+    pub auto_delete: bool,
+    pub arguments: FieldTable,
+}
+
+impl VHost {
+    /// Declares a queue, or with `passive` asks whether it exists. An exclusive queue belongs to `connection` and
+    /// is not durable whatever is asked. The name of direct reply-to itself is no queue: see
+    /// [`VHost::is_reply_to_declared`].
+    ///
+    /// # Errors
+    /// 406 if the server shall name a quorum queue. 403 for a name that begins with `amq.`. If the queue exists:
+    /// 405 unless it is as exclusive as declared, and to this connection; then 406 if it differs. If not: 406 for
+    /// arguments that it cannot have. Passive: 404 if there is no such queue, 405 if it is another connection's.
+    /// Names of direct reply-to queues, whatever else is asked: 404 if nobody waits there.
+    pub fn queue_declare(&self, declare: QueueDeclare<'_>, connection: ConnectionId) -> Result<Arc<Queue>, Fault> {
+        if declare.name.starts_with(REPLY_TO) {
+            return self.reply_queue(declare.name);
+        }
+        let name = strip_line_ends(declare.name);
+        if declare.passive {
+            return self.queue(&name, connection);
+        }
+        let name = self.name_to_declare(name, &declare.arguments)?;
+        let definition = QueueDefinition {
+            vhost: self.name.clone(),
+            name: Arc::from(&*name),
+            durable: declare.durable && !declare.exclusive,
+            auto_delete: declare.auto_delete,
+            exclusive_owner: declare.exclusive.then_some(connection),
+            arguments: declare.arguments,
+        };
+        match self.find_queue(&name) {
+            Some(queue) => self.declare_again(queue, &definition),
+            None => self.create_queue(definition),
+        }
+    }
+
+    /// The queue of this name for whatever `connection` wants to do with it.
+    ///
+    /// # Errors
+    /// 404 if there is no such queue, 405 if it is another connection's.
+    pub fn queue(&self, name: &str, connection: ConnectionId) -> Result<Arc<Queue>, Fault> {
+        let queue = self.find_queue(name).ok_or_else(|| Resource::queue(name, &self.name).not_found())?;
+        check_exclusive_access(&queue, connection)?;
+        Ok(queue)
+    }
+
+    /// Deletes a queue with its bindings and returns how many messages were ready in it. One that does not exist
+    /// is as good as deleted, and had none.
+    ///
+    /// # Errors
+    /// 405 if it is another connection's, 406 if it is not as empty or unused as asked.
+    pub fn queue_delete(
+        &self,
+        name: &str,
+        if_unused: bool,
+        if_empty: bool,
+        connection: ConnectionId,
+    ) -> Result<u32, Fault> {
+        let Some(queue) = self.find_queue(&strip_line_ends(name)) else { return Ok(0) };
+        check_exclusive_access(&queue, connection)?;
+        let ready = queue.kill(if_unused, if_empty)?;
+        self.remove_queue(&queue);
+        Ok(ready.unwrap_or(0))
+    }
+
+    /// Frees the name of a queue that is marked dead and takes its bindings away, with the auto-delete exchanges
+    /// that thereby lose their last one. Another queue that has the name by now stays.
+    pub fn remove_queue(&self, queue: &Arc<Queue>) {
+        assert!(queue.is_dead(), "a queue is marked dead before it is removed");
+        let mut topology = self.topology();
+        self.queues.remove_if(queue.name(), |_, current| Arc::ptr_eq(current, queue));
+        self.unlink(&mut topology, DestinationId::Queue(queue.id));
+    }
+
+    /// Makes a queue of direct reply-to reachable for replies. Its name begins with [`REPLY_TO_PREFIX`].
+    pub fn register_reply_queue(&self, queue: Arc<Queue>) {
+        assert!(queue.name().starts_with(REPLY_TO_PREFIX), "replies are published to reply-to names");
+        self.reply_queues.insert(queue.name().clone(), queue);
+    }
+
+    /// To be called once the queue is marked dead, so that no publisher holds a route to it.
+    pub fn remove_reply_queue(&self, queue: &Arc<Queue>) {
+        self.reply_queues.remove_if(queue.name(), |_, current| Arc::ptr_eq(current, queue));
+    }
+
+    /// The queue of direct reply-to under a name that begins with [`REPLY_TO_PREFIX`], if somebody waits there.
+    pub fn find_reply_queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.reply_queues.get(name).map(|entry| entry.value().clone()).filter(|queue| !queue.is_dead())
+    }
+
+    /// Whether a name is that of direct reply-to itself, under either name. To declare it always succeeds, with
+    /// no message and one consumer, and declares nothing.
+    pub fn is_reply_to_declared(name: &str) -> bool {
+        name == REPLY_TO || name == REPLY_TO_ALIAS
+    }
+
+    fn reply_queue(&self, name: &str) -> Result<Arc<Queue>, Fault> {
+        let name = strip_line_ends(name);
+        self.find_reply_queue(&name).ok_or_else(|| Resource::queue(&name, &self.name).not_found())
+    }
+
+    fn name_to_declare<'a>(&self, name: Cow<'a, str>, arguments: &FieldTable) -> Result<Cow<'a, str>, Fault> {
+        if name.is_empty() {
+            validate_server_named(arguments)?;
+            return Ok(Cow::Owned(generated_name()));
+        }
+        check_reserved_prefix("queue", &name)?;
+        Ok(name)
+    }
+
+    fn declare_again(&self, queue: Arc<Queue>, declared: &QueueDefinition) -> Result<Arc<Queue>, Fault> {
+        if queue.definition.exclusive_owner != declared.exclusive_owner {
+            return Err(locked(&queue));
+        }
+        let resource = Resource::queue(&declared.name, &self.name);
+        assert_equivalent_queue(resource, &queue.definition, properties(declared))?;
+        Ok(queue)
+    }
+
+    fn create_queue(&self, definition: QueueDefinition) -> Result<Arc<Queue>, Fault> {
+        let mut topology = self.topology();
+        let current = self.queues.get(&definition.name).map(|entry| entry.value().clone());
+        if let Some(queue) = current {
+            if !queue.is_dead() {
+                return self.declare_again(queue, &definition);
+            }
+            // Whoever marked it dead has not come to remove it: what it was bound to must not outlive its name.
+            self.unlink(&mut topology, DestinationId::Queue(queue.id));
+        }
+        validate_queue(Resource::queue(&definition.name, &self.name), properties(&definition))?;
+        let queue = Queue::new(definition);
+        self.queues.insert(queue.name().clone(), queue.clone());
+        Ok(queue)
+    }
+}
+
+fn properties(definition: &QueueDefinition) -> QueueProperties<'_> {
+    QueueProperties {
+        durable: definition.durable,
+        exclusive: definition.exclusive_owner.is_some(),
+        auto_delete: definition.auto_delete,
+        arguments: &definition.arguments,
+    }
+}
+
+/// Whether a name is direct reply-to's, or that of one of its queues.
+pub(super) fn is_volatile(name: &str) -> bool {
+    name.starts_with(REPLY_TO) || name == REPLY_TO_ALIAS
+}
+
+/// 405 if the queue is another connection's.
+pub(super) fn check_exclusive_access(queue: &Queue, connection: ConnectionId) -> Result<(), Fault> {
+    match queue.definition.exclusive_owner {
+        Some(owner) if owner != connection => Err(locked(queue)),
+        _ => Ok(()),
+    }
+}
+
+fn locked(queue: &Queue) -> Fault {
+    let resource = Resource::queue(queue.name(), &queue.definition.vhost);
+    Fault::resource_locked(format!(
+        "cannot obtain exclusive access to locked {resource}. It could be originally declared on another \
+         connection or the exclusive property value does not match that of the original declaration."
+    ))
+}
+
+/// Unique for all practical purposes: 128 random bits.
+fn generated_name() -> String {
+    format!("amq.gen-{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()))
+}

@@ -1,0 +1,395 @@
+//! `basic.publish`: from frames to queues.
+
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+use super::content::{Incoming, check_header};
+use super::transaction::Staged;
+use super::{Channel, Mode};
+use crate::broker::exchange::Exchange;
+use crate::connection::routes::TargetId;
+use crate::connection::scratch::Scratch;
+use crate::connection::session::Session;
+use crate::error::Fault;
+use crate::storage::record::{self, Record, flags};
+use crate::wire::frame::{self, FrameHead};
+use crate::wire::hot::{ContentHeader, Publish};
+use crate::wire::properties::{PropertiesView, Property};
+use crate::wire::{deliver, table};
+
+/// The two names that stand for "reply to me directly" in `reply-to` (RabbitMQ's and LavinMQ's).
+pub const REPLY_TO_NAMES: [&[u8]; 2] = [b"amq.rabbitmq.reply-to", b"amq.direct.reply-to"];
+
+/// From this size on a message has a chunk of its own, so that its body is not copied once more.
+const OWN_CHUNK_BYTES: usize = 32 * 1024;
+
+/// A message all of whose frames lie in the read buffer, one after the other.
+pub struct Whole<'a> {
+    publish: Publish<'a>,
+    header: ContentHeader<'a>,
+    body: &'a [u8],
+    /// Where the body begins, counted from the method frame; 0 if there is none.
+    body_at: usize,
+    /// Bytes of all its frames.
+    pub frame_bytes: usize,
+}
+
+impl<'a> Whole<'a> {
+    /// Reads a message from its method frame on, of which `head` is known to be that of a whole `basic.publish`.
+    /// `None` if anything is missing or unusual; the frames are then to be handled one by one.
+    #[inline]
+    pub fn read(data: &'a [u8], head: FrameHead, frame_max: usize) -> Option<Whole<'a>> {
+        let publish = Publish::read(&data[frame::HEAD_BYTES..frame::HEAD_BYTES + head.size])?;
+        let mut at = head.frame_bytes();
+        let payload = whole_frame(data, &mut at, frame::HEADER, head.channel, frame_max)?;
+        let header = ContentHeader::read(payload)?;
+        if header.body_bytes == 0 {
+            return Some(Whole { publish, header, body: &[], body_at: 0, frame_bytes: at });
+        }
+        let body_at = at + frame::HEAD_BYTES;
+        let body = whole_frame(data, &mut at, frame::BODY, head.channel, frame_max)?;
+        if body.len() as u64 != header.body_bytes {
+            return None;
+        }
+        Some(Whole { publish, header, body, body_at, frame_bytes: at })
+    }
+}
+
+/// The payload of the frame at `at`, which is moved behind it, if it is whole and of that kind.
+#[inline]
+fn whole_frame<'a>(data: &'a [u8], at: &mut usize, kind: u8, channel: u16, frame_max: usize) -> Option<&'a [u8]> {
+    let rest = &data[*at..];
+    let head = FrameHead::read(rest)?;
+    let is_that = head.kind == kind && head.channel == channel && head.size <= frame_max;
+    if !is_that || rest.len() < head.frame_bytes() || rest[head.frame_bytes() - 1] != frame::END {
+        return None;
+    }
+    *at += head.frame_bytes();
+    Some(&rest[frame::HEAD_BYTES..frame::HEAD_BYTES + head.size])
+}
+
+/// Remembers the last publish up to its body: one that begins with the same bytes goes the same way, without being
+/// decoded and routed again.
+#[derive(Default)]
+pub struct Template {
+    pub channel: u16,
+    wire: Vec<u8>,
+    body_bytes: usize,
+    /// Everything of the record but the body.
+    record: Vec<u8>,
+    exchange_bytes: usize,
+    target: Option<TargetId>,
+    checked_in: u64,
+    hits: u32,
+    misses: u32,
+}
+
+/// After this many publishes in a row that were like none before them, only one in so many is remembered.
+const MISSES_MAX: u32 = 8;
+
+impl Template {
+    /// Whether the publish at the front of `data` is like the one remembered, and all there.
+    #[inline]
+    pub fn matches(&self, data: &[u8]) -> bool {
+        let end = self.wire.len() + self.body_bytes;
+        self.target.is_some() && data.len() > end && data.starts_with(&self.wire) && data[end] == frame::END
+    }
+
+    pub fn forget(&mut self) {
+        self.target = None;
+    }
+
+    fn is_worth_remembering(&mut self) -> bool {
+        if std::mem::take(&mut self.hits) > 0 {
+            self.misses = 0;
+            return true;
+        }
+        self.misses += 1;
+        self.misses < MISSES_MAX || self.misses.is_multiple_of(MISSES_MAX)
+    }
+}
+
+impl Channel {
+    /// Publishes all messages at the front of `data` that are like the template. Returns how many bytes they were;
+    /// 0 if the first must be looked at closely.
+    pub fn publish_alike(
+        &mut self,
+        template: &mut Template,
+        data: &[u8],
+        session: &mut Session,
+        scratch: &mut Scratch,
+    ) -> usize {
+        if self.closing || !self.content.is_nothing() || matches!(self.mode, Mode::Transaction(_)) {
+            return 0;
+        }
+        if template.checked_in != session.routes.batch() {
+            let (exchange, key) = route_of(&template.record, template.exchange_bytes);
+            template.target = session.routes.find(exchange, key);
+            template.checked_in = session.routes.batch();
+        }
+        let Some(target) = template.target else { return 0 };
+        let frame_bytes = template.wire.len() + template.body_bytes + 1;
+        let mut chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
+        chunk.reserve((data.len() / frame_bytes).min(4096) * (template.record.len() + template.body_bytes));
+        let (mut at, mut count) = (0, 0);
+        while template.matches(&data[at..]) {
+            let body_at = at + template.wire.len();
+            if chunk.is_full() {
+                chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
+            }
+            chunk.push(&template.record, &data[body_at..body_at + template.body_bytes]);
+            at += frame_bytes;
+            count += 1;
+        }
+        template.hits += count;
+        self.count_published(u64::from(count), scratch);
+        session.published_during_alarm |= session.broker.alarm.is_on();
+        at
+    }
+
+    /// Publishes a message that lies in the read buffer as a whole, and remembers what it looked like.
+    pub fn publish_whole(
+        &mut self,
+        whole: &Whole<'_>,
+        data: &[u8],
+        template: &mut Template,
+        session: &mut Session,
+        scratch: &mut Scratch,
+    ) -> Result<(), Fault> {
+        check_header(&whole.header, session.limits().max_message_bytes)?;
+        let routed =
+            self.publish(whole.publish, whole.header.properties, Body::Borrowed(whole.body), session, scratch)?;
+        match routed {
+            Some(target) if whole.body_at > 0 && template.is_worth_remembering() => {
+                template.channel = self.number;
+                template.wire.clear();
+                template.wire.extend_from_slice(&data[..whole.body_at]);
+                template.body_bytes = whole.body.len();
+                template.record.clone_from(&scratch.prefix);
+                template.exchange_bytes = whole.publish.exchange.len();
+                template.target = Some(target);
+                template.checked_in = session.routes.batch();
+            }
+            _ => template.forget(),
+        }
+        Ok(())
+    }
+
+    /// Publishes a message that was assembled from its frames.
+    pub fn publish_assembled(
+        &mut self,
+        incoming: Box<Incoming>,
+        session: &mut Session,
+        scratch: &mut Scratch,
+    ) -> Result<(), Fault> {
+        let Incoming { method, properties, body, .. } = *incoming;
+        self.publish(method.publish(), &properties, Body::Owned(body), session, scratch).map(drop)
+    }
+
+    /// Checks, routes and enqueues (or, in a transaction, stages) a message. Returns where it went if whatever looks
+    /// the same up to its body goes there too; then `scratch.prefix` is its record up to the body.
+    fn publish(
+        &mut self,
+        publish: Publish<'_>,
+        properties: &[u8],
+        body: Body<'_>,
+        session: &mut Session,
+        scratch: &mut Scratch,
+    ) -> Result<Option<TargetId>, Fault> {
+        session.published_during_alarm |= session.broker.alarm.is_on();
+        if publish.immediate {
+            return Err(Fault::not_implemented("immediate=true"));
+        }
+        let known = session.routes.find(publish.exchange, publish.routing_key);
+        let exchange = match known {
+            Some(_) => None,
+            None => Some(find_exchange(publish, session)?),
+        };
+        let view = PropertiesView::parse(properties, session.limits().table_depth as u8).map_err(|e| e.fault())?;
+        let checked = self.check_properties(&view, session)?;
+        let (target, same_for_alike) = match (known, exchange) {
+            (Some(target), _) if checked.more_keys.is_empty() => (target, true),
+            (_, exchange) => {
+                let exchange = match exchange {
+                    Some(exchange) => exchange,
+                    None => find_exchange(publish, session)?,
+                };
+                route(publish, &view, &checked, &exchange, session)
+            }
+        };
+        let rewritten = checked.rewritten.as_deref();
+        let flags = record_flags(&view);
+        scratch.prefix.clear();
+        let properties = rewritten.unwrap_or(properties);
+        let body_bytes = body.bytes().len() as u32;
+        record::append_prefix(
+            &mut scratch.prefix,
+            flags,
+            publish.exchange,
+            publish.routing_key,
+            properties,
+            body_bytes,
+        );
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            transaction.published.push(Staged {
+                queues: SmallVec::from(session.routes.queues(target)),
+                mandatory: publish.mandatory,
+                record: body.into_record(&scratch.prefix),
+            });
+            return Ok(None);
+        }
+        self.count_published(1, scratch);
+        if session.routes.queues(target).is_empty() {
+            if publish.mandatory {
+                let record = body.into_record(&scratch.prefix);
+                deliver::returned(&mut scratch.out, self.number, session.frame_max, &Record::new(&record));
+            }
+            return Ok(None);
+        }
+        enqueue(target, body, session, scratch);
+        Ok(same_for_alike.then_some(target))
+    }
+
+    fn count_published(&mut self, count: u64, scratch: &mut Scratch) {
+        if let Mode::Confirm(confirms) = &mut self.mode {
+            confirms.published += count;
+            if !std::mem::replace(&mut confirms.listed, true) {
+                scratch.to_confirm.push(self.number);
+            }
+        }
+    }
+
+    /// Checks what the properties ask for, in RabbitMQ's order: expiration, CC and BCC, user-id; direct reply-to.
+    fn check_properties<'a>(&self, view: &PropertiesView<'a>, session: &Session) -> Result<Checked<'a>, Fault> {
+        let mut checked = Checked { more_keys: Vec::new(), rewritten: None };
+        if view.has(Property::Expiration) {
+            view.expiration_ms()?;
+        }
+        if view.has_cc_or_bcc() {
+            checked.more_keys = view.cc_and_bcc()?;
+            if view.has_bcc() {
+                checked.rewritten = Some(view.without_bcc());
+            }
+        }
+        if let Some(user_id) = view.user_id()
+            && user_id != session.user.name.as_bytes()
+            && !session.user.has_tag("impersonator")
+        {
+            return Err(Fault::precondition_failed(format!(
+                "user_id property set to '{}' but authenticated user was '{}'",
+                String::from_utf8_lossy(user_id),
+                session.user.name
+            )));
+        }
+        if let Some(reply_to) = view.reply_to()
+            && REPLY_TO_NAMES.contains(&reply_to)
+        {
+            let Some(queue) = &self.reply_queue else {
+                return Err(Fault::precondition_failed("fast reply consumer does not exist"));
+            };
+            let name = queue.name().as_bytes();
+            checked.rewritten = Some(match checked.rewritten.take() {
+                Some(without_bcc) => {
+                    PropertiesView::parse(&without_bcc, u8::MAX).map_err(|e| e.fault())?.with_reply_to(name)
+                }
+                None => view.with_reply_to(name),
+            });
+        }
+        Ok(checked)
+    }
+
+    /// `tx.commit`: what was published is enqueued in order, what went to no queue is returned if it is mandatory.
+    pub(super) fn enqueue_staged(&self, staged: Vec<Staged>, session: &mut Session, scratch: &mut Scratch) {
+        for Staged { queues, mandatory, record } in staged {
+            if queues.is_empty() {
+                if mandatory {
+                    deliver::returned(&mut scratch.out, self.number, session.frame_max, &Record::new(&record));
+                }
+                continue;
+            }
+            let target = session.routes.target(&queues);
+            let view = Record::new(&record);
+            if record.len() >= OWN_CHUNK_BYTES {
+                scratch.batch.enqueue_alone(&mut session.routes, target, record, &mut scratch.wakes);
+            } else {
+                let chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
+                chunk.push(view.prefix(), view.body());
+            }
+        }
+    }
+}
+
+/// What the properties of a publish came to.
+struct Checked<'a> {
+    /// Routing keys of CC and BCC.
+    more_keys: Vec<&'a [u8]>,
+    /// The properties to keep, where they are not those that came.
+    rewritten: Option<Vec<u8>>,
+}
+
+/// A message's body: in the read buffer, or assembled.
+enum Body<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl Body<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Body::Borrowed(bytes) => bytes,
+            Body::Owned(bytes) => bytes,
+        }
+    }
+
+    fn into_record(self, prefix: &[u8]) -> Vec<u8> {
+        [prefix, self.bytes()].concat()
+    }
+}
+
+fn enqueue(target: TargetId, body: Body<'_>, session: &mut Session, scratch: &mut Scratch) {
+    let Scratch { prefix, batch, wakes, .. } = scratch;
+    if prefix.len() + body.bytes().len() >= OWN_CHUNK_BYTES {
+        batch.enqueue_alone(&mut session.routes, target, body.into_record(prefix), wakes);
+    } else {
+        batch.chunk(&mut session.routes, target, wakes).push(prefix, body.bytes());
+    }
+}
+
+/// Looks the exchange up for a publish: 404 if there is none, 403 if clients may not publish to it.
+fn find_exchange(publish: Publish<'_>, session: &Session) -> Result<Arc<Exchange>, Fault> {
+    session.vhost.exchange_to_publish(&String::from_utf8_lossy(publish.exchange))
+}
+
+/// Routes a message anew. Returns also whether the next with its exchange and routing key goes the same way.
+fn route(
+    publish: Publish<'_>,
+    view: &PropertiesView<'_>,
+    checked: &Checked<'_>,
+    exchange: &Arc<Exchange>,
+    session: &mut Session,
+) -> (TargetId, bool) {
+    let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
+    keys.push(publish.routing_key);
+    keys.extend_from_slice(&checked.more_keys);
+    let depth = session.limits().table_depth as u8;
+    let mut headers = || table::decode_entries(view.headers_bytes()?, depth).ok();
+    let mut route = session.vhost.route(exchange, &keys, &mut headers);
+    route.cacheable &= checked.more_keys.is_empty();
+    let cacheable = route.cacheable;
+    (session.routes.insert(exchange, publish.routing_key, route), cacheable)
+}
+
+fn record_flags(view: &PropertiesView<'_>) -> u16 {
+    let flag = |on: bool, flag: u16| if on { flag } else { 0 };
+    flag(view.is_persistent(), flags::PERSISTENT)
+        | flag(view.has(Property::Expiration), flags::EXPIRATION)
+        | flag(view.has(Property::Priority), flags::PRIORITY)
+        | flag(view.has(Property::Headers), flags::HEADERS)
+}
+
+/// Exchange and routing key of a record's prefix.
+fn route_of(prefix: &[u8], exchange_bytes: usize) -> (&[u8], &[u8]) {
+    let rest = &prefix[record::HEAD_BYTES..];
+    let key_bytes = prefix[record::HEAD_BYTES - 1] as usize;
+    (&rest[..exchange_bytes], &rest[exchange_bytes..exchange_bytes + key_bytes])
+}

@@ -1,0 +1,215 @@
+//! Where a connection's publishes go: cached routes, and the batch of messages on their way to queues.
+//!
+//! Consecutive messages for the same queues are gathered in one open chunk per set of target queues and handed
+//! over in one step. Open chunks never share a queue, so whatever the order in which they are closed, each queue
+//! receives its messages in the order in which they were published.
+
+use std::sync::Arc;
+
+use hashbrown::hash_table::HashTable;
+use hashbrown::{DefaultHashBuilder, HashMap};
+use smallvec::SmallVec;
+use std::hash::BuildHasher;
+
+use crate::broker::exchange::Exchange;
+use crate::broker::outbox::Wakes;
+use crate::broker::queue::{Queue, QueueId};
+use crate::broker::router::Route;
+use crate::storage::chunk::{Chunk, OpenChunk};
+
+/// Routes that a connection remembers; one more and it starts anew.
+const ROUTES_MAX: usize = 4096;
+
+/// The queues of one or more routes: an index into [`Routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetId(u32);
+
+struct Target {
+    queues: SmallVec<[Arc<Queue>; 1]>,
+    /// Its open chunk in the batch.
+    open: Option<u32>,
+}
+
+/// A cached route of (exchange, routing key).
+struct Entry {
+    hash: u64,
+    key: Box<[u8]>,
+    exchange: Arc<Exchange>,
+    route: Route,
+    target: TargetId,
+    /// The batch in which the route was last found to be current.
+    checked_in: u64,
+}
+
+/// What routing a message gave.
+pub struct Routed {
+    pub target: TargetId,
+    pub exchange: Arc<Exchange>,
+}
+
+#[derive(Default)]
+pub struct Routes {
+    hasher: DefaultHashBuilder,
+    entries: HashTable<Entry>,
+    targets: Vec<Target>,
+    by_queues: HashMap<SmallVec<[QueueId; 2]>, TargetId>,
+    /// Counts batches. What was read before a batch began was sent before, so a route need be current only once in it.
+    batch: u64,
+}
+
+impl Routes {
+    /// The cached route, if it stands.
+    #[inline]
+    pub fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<TargetId> {
+        let hash = self.hasher.hash_one((exchange, routing_key));
+        let batch = self.batch;
+        let entry =
+            self.entries.find_mut(hash, |e| *e.key == *routing_key && e.exchange.name.as_bytes() == exchange)?;
+        if entry.checked_in != batch {
+            if !entry.route.is_current() {
+                return None;
+            }
+            entry.checked_in = batch;
+        }
+        Some(entry.target)
+    }
+
+    /// Remembers a route, if it may be remembered, and gives its target.
+    pub fn insert(&mut self, exchange: &Arc<Exchange>, routing_key: &[u8], route: Route) -> TargetId {
+        let target = self.target(&route.queues);
+        if route.cacheable {
+            let hash = self.hasher.hash_one((exchange.name.as_bytes(), routing_key));
+            let same = |e: &Entry| *e.key == *routing_key && e.exchange.name == exchange.name;
+            if let Ok(stale) = self.entries.find_entry(hash, same) {
+                stale.remove();
+            }
+            let (key, exchange) = (routing_key.into(), exchange.clone());
+            let entry = Entry { hash, key, exchange, route, target, checked_in: self.batch };
+            self.entries.insert_unique(hash, entry, |e| e.hash);
+        }
+        target
+    }
+
+    /// The target that stands for a set of queues.
+    pub fn target(&mut self, queues: &[Arc<Queue>]) -> TargetId {
+        let mut ids: SmallVec<[QueueId; 2]> = queues.iter().map(|q| q.id).collect();
+        ids.sort_unstable();
+        if let Some(&known) = self.by_queues.get(&ids) {
+            return known;
+        }
+        let id = TargetId(self.targets.len() as u32);
+        self.targets.push(Target { queues: queues.iter().cloned().collect(), open: None });
+        self.by_queues.insert(ids, id);
+        id
+    }
+
+    /// The number of the batch that is being read.
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    pub fn queues(&self, target: TargetId) -> &[Arc<Queue>] {
+        &self.targets[target.0 as usize].queues
+    }
+
+    /// Begins a new batch: routes are looked at again before they are used. The batch before must have been flushed.
+    pub fn begin_batch(&mut self) {
+        self.batch += 1;
+        if self.targets.len() > ROUTES_MAX || self.entries.len() > ROUTES_MAX {
+            self.forget();
+        }
+    }
+
+    /// Forgets all routes, and with them the queues and exchanges that they kept alive.
+    pub fn forget(&mut self) {
+        debug_assert!(self.targets.iter().all(|t| t.open.is_none()));
+        *self = Routes { batch: self.batch + 1, ..Routes::default() };
+    }
+}
+
+struct Bucket {
+    target: TargetId,
+    chunk: OpenChunk,
+}
+
+/// Messages read and not yet in their queues. It belongs to the thread and is empty between two turns of a connection.
+#[derive(Default)]
+pub struct Batch {
+    buckets: Vec<Bucket>,
+    /// How many of `buckets` are in use; the others keep their buffers for later.
+    open: usize,
+    /// How many of these go to more than one queue.
+    open_to_several: usize,
+}
+
+/// Chunks that may be open at once; one more and all are closed first.
+const OPEN_CHUNKS_MAX: usize = 512;
+/// Buffers kept between batches.
+const KEPT_BUCKETS: usize = 128;
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// The open chunk for a target.
+    #[inline]
+    pub fn chunk(&mut self, routes: &mut Routes, target: TargetId, wakes: &mut Wakes) -> &mut OpenChunk {
+        if let Some(open) = routes.targets[target.0 as usize].open {
+            if !self.buckets[open as usize].chunk.is_full() {
+                return &mut self.buckets[open as usize].chunk;
+            }
+            self.flush(routes, wakes);
+        }
+        self.open(routes, target, wakes)
+    }
+
+    fn open(&mut self, routes: &mut Routes, target: TargetId, wakes: &mut Wakes) -> &mut OpenChunk {
+        let to_several = routes.queues(target).len() > 1;
+        if self.open == OPEN_CHUNKS_MAX
+            || ((to_several || self.open_to_several > 0) && self.shares_a_queue(routes, target))
+        {
+            self.flush(routes, wakes);
+        }
+        let index = self.open;
+        if index == self.buckets.len() {
+            self.buckets.push(Bucket { target, chunk: OpenChunk::default() });
+        }
+        self.buckets[index].target = target;
+        routes.targets[target.0 as usize].open = Some(index as u32);
+        self.open += 1;
+        self.open_to_several += usize::from(to_several);
+        &mut self.buckets[index].chunk
+    }
+
+    fn shares_a_queue(&self, routes: &Routes, target: TargetId) -> bool {
+        let queues = routes.queues(target);
+        self.buckets[..self.open]
+            .iter()
+            .any(|bucket| routes.queues(bucket.target).iter().any(|open| queues.iter().any(|q| q.id == open.id)))
+    }
+
+    /// Hands every open chunk to its queues.
+    pub fn flush(&mut self, routes: &mut Routes, wakes: &mut Wakes) {
+        for bucket in &mut self.buckets[..self.open] {
+            let target = &mut routes.targets[bucket.target.0 as usize];
+            target.open = None;
+            let chunk = bucket.chunk.close();
+            for queue in &target.queues {
+                queue.enqueue(&chunk, wakes);
+            }
+        }
+        self.open = 0;
+        self.open_to_several = 0;
+        self.buckets.truncate(KEPT_BUCKETS);
+    }
+
+    /// Hands over a message that has a chunk of its own, after all that were published before it.
+    pub fn enqueue_alone(&mut self, routes: &mut Routes, target: TargetId, record: Vec<u8>, wakes: &mut Wakes) {
+        self.flush(routes, wakes);
+        let chunk = Chunk::of_one(record);
+        for queue in routes.queues(target) {
+            queue.enqueue(&chunk, wakes);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The run loop of an open connection: read, work, write; and wait only when nothing of it is left to do.
+//!
+//! Reading stops while too much output waits, while an alarm blocks the connection, and for a moment while a queue
+//! that it publishes to is being drained. Deliveries stop at a lower mark of waiting output than reading, which only
+//! replies, returns and confirms can reach: a client that writes while we wait for it to read is never a deadlock.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use amq_protocol::protocol::{AMQPClass, connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::close_method;
+use super::dispatch::{Dispatcher, Phase};
+use super::scratch::Scratch;
+use crate::broker::outbox::Item;
+use crate::error::{Close, Fault, ReplyCode};
+use crate::limits::READ_BUFFER_BYTES;
+use crate::wire::frame::{FrameHead, HEARTBEAT_FRAME, OVERHEAD_BYTES};
+use crate::wire::method;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The client closed it, with the handshake.
+    ByClient,
+    /// The broker closed it, and the client agreed.
+    ByServer,
+    /// The socket ended or failed.
+    Lost,
+    MissedHeartbeats,
+    /// The broker closed it and the client did not answer in time.
+    NoCloseOk,
+}
+
+pub struct Runner {
+    socket: TcpStream,
+    dispatcher: Dispatcher,
+    /// Read and not yet used: the beginning of a frame.
+    input: Vec<u8>,
+    /// Output that the socket did not take, from `written` on.
+    output: Vec<u8>,
+    written: usize,
+    heartbeat: Option<Heartbeat>,
+    /// When the wait for `close-ok` ends.
+    close_deadline: Option<Pin<Box<Sleep>>>,
+    /// The client has been told that it is blocked, and is not read.
+    blocked: bool,
+}
+
+/// Heartbeats both ways (specification, section 4.2.7). A tick every half interval sends one if nothing was written
+/// since the last, and counts how many went by without anything read: four are two intervals missed.
+struct Heartbeat {
+    half_interval: Duration,
+    tick: Pin<Box<Sleep>>,
+    wrote: bool,
+    silent_ticks: u32,
+}
+
+/// Ticks without a byte after which the client is taken for dead.
+const SILENT_TICKS_MAX: u32 = 4;
+
+impl Heartbeat {
+    fn new(interval_s: u16) -> Heartbeat {
+        let half_interval = Duration::from_secs(interval_s.into()) / 2;
+        let tick = Box::pin(sleep_until(Instant::now() + half_interval));
+        Heartbeat { half_interval, tick, wrote: false, silent_ticks: 0 }
+    }
+}
+
+/// What a step came to.
+enum Step {
+    /// There may be more to do at once.
+    Progress,
+    /// Nothing to do until woken.
+    Nothing,
+}
+
+impl Runner {
+    pub fn new(socket: TcpStream, dispatcher: Dispatcher, input: Vec<u8>, heartbeat_s: u16) -> Runner {
+        Runner {
+            socket,
+            dispatcher,
+            input,
+            output: Vec::new(),
+            written: 0,
+            heartbeat: (heartbeat_s > 0).then(|| Heartbeat::new(heartbeat_s)),
+            close_deadline: None,
+            blocked: false,
+        }
+    }
+
+    pub fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// Runs to the end of the connection. When it returns, nothing of the connection is left in the model.
+    pub async fn run(&mut self) -> Ended {
+        let mut greeted = false;
+        let ended = poll_fn(|cx| {
+            Scratch::with(|scratch| {
+                let spare = self.borrow_output(scratch);
+                if !std::mem::replace(&mut greeted, true) {
+                    self.greet(scratch);
+                }
+                let polled = self.turn(cx, scratch);
+                self.return_output(scratch, spare);
+                scratch.wakes.wake_all();
+                polled
+            })
+        })
+        .await;
+        Scratch::with(|scratch| {
+            self.dispatcher.release(scratch);
+            scratch.wakes.wake_all();
+        });
+        ended
+    }
+
+    /// Answers `connection.open`, and handles what came right behind it.
+    fn greet(&mut self, scratch: &mut Scratch) {
+        let ok = AMQPClass::Connection(connection::AMQPMethod::OpenOk(connection::OpenOk {}));
+        method::encode(&mut scratch.out, 0, ok);
+        let input = std::mem::take(&mut self.input);
+        self.handle_input(&input, scratch);
+    }
+
+    /// Lets the turn write behind what still waits to be written. Returns the thread's own buffer meanwhile.
+    fn borrow_output(&mut self, scratch: &mut Scratch) -> Option<Vec<u8>> {
+        if self.output.is_empty() {
+            return None;
+        }
+        Some(std::mem::replace(&mut scratch.out, std::mem::take(&mut self.output)))
+    }
+
+    fn return_output(&mut self, scratch: &mut Scratch, spare: Option<Vec<u8>>) {
+        if self.unwritten(scratch) > 0 {
+            self.output = std::mem::replace(&mut scratch.out, spare.unwrap_or_default());
+        } else {
+            self.written = 0;
+            scratch.out.clear();
+            if let Some(spare) = spare
+                && spare.capacity() > scratch.out.capacity()
+            {
+                scratch.out = spare;
+            }
+        }
+    }
+
+    fn unwritten(&self, scratch: &Scratch) -> usize {
+        scratch.out.len() - self.written
+    }
+
+    /// Reads once, hands over what came, writes deliveries, flushes; then lets others run. Waits if there was nothing.
+    fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Ended> {
+        let mut progress = false;
+        match self.read(cx, scratch) {
+            Ok(Step::Progress) => progress = true,
+            Ok(Step::Nothing) => {}
+            Err(_) => return Poll::Ready(Ended::Lost),
+        }
+        // Those who wait for what has been published need not wait for our own output.
+        scratch.wakes.wake_all();
+        progress |= matches!(self.deliver(scratch), Step::Progress);
+        self.look_at_alarm(scratch);
+        match self.write(cx, scratch) {
+            Ok(Step::Progress) => progress = true,
+            Ok(Step::Nothing) => {}
+            Err(_) => return Poll::Ready(Ended::Lost),
+        }
+        if self.dispatcher.phase == Phase::Closed && self.unwritten(scratch) == 0 {
+            let by_client = self.close_deadline.is_none();
+            return Poll::Ready(if by_client { Ended::ByClient } else { Ended::ByServer });
+        }
+        if !progress && self.dispatcher.session.outbox.park(cx.waker()) {
+            return self.wait(cx, scratch);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Nothing is left to do: waits for the socket, the outbox (both registered by now), or a deadline.
+    fn wait(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Ended> {
+        if let Some(deadline) = &mut self.close_deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ended::NoCloseOk);
+        }
+        if self.dispatcher.phase == Phase::Closed && self.close_deadline.is_none() {
+            let timeout = self.dispatcher.session.limits().close_timeout();
+            self.close_deadline = Some(Box::pin(sleep_until(Instant::now() + timeout)));
+            cx.waker().wake_by_ref();
+        }
+        let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
+        ready!(heartbeat.tick.as_mut().poll(cx));
+        let next = Instant::now() + heartbeat.half_interval;
+        heartbeat.tick.as_mut().reset(next);
+        heartbeat.silent_ticks += 1;
+        // A connection that is not read cannot be missed.
+        if self.blocked {
+            heartbeat.silent_ticks = 0;
+        }
+        if heartbeat.silent_ticks > SILENT_TICKS_MAX {
+            return Poll::Ready(Ended::MissedHeartbeats);
+        }
+        if !std::mem::take(&mut heartbeat.wrote) && self.dispatcher.phase == Phase::Open {
+            scratch.out.extend_from_slice(&HEARTBEAT_FRAME);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
+        let high = self.dispatcher.session.limits().write_buffer_high_bytes as usize;
+        if self.blocked || self.dispatcher.phase == Phase::Closed || self.unwritten(scratch) >= high {
+            return Ok(Step::Nothing);
+        }
+        let mut buffer = std::mem::take(&mut scratch.read);
+        let read = self.read_into(cx, &mut buffer);
+        let step = match read {
+            Poll::Pending => Ok(Step::Nothing),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Ok(filled)) => {
+                self.input.clear();
+                self.handle_input(&buffer[..filled], scratch);
+                Ok(Step::Progress)
+            }
+        };
+        scratch.read = buffer;
+        step
+    }
+
+    /// Reads behind what is left of the last read. Returns how many bytes there are then, 0 at the end of the stream.
+    fn read_into(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let have = self.input.len();
+        let want = FrameHead::read(&self.input).map_or(0, |head| head.size + OVERHEAD_BYTES);
+        let size = READ_BUFFER_BYTES.max(want + READ_BUFFER_BYTES / 2).max(have + READ_BUFFER_BYTES / 2);
+        if buffer.len() < size || buffer.len() > 2 * size.max(READ_BUFFER_BYTES) {
+            buffer.clear();
+            buffer.shrink_to(size);
+            buffer.resize(size, 0);
+        }
+        buffer[..have].copy_from_slice(&self.input);
+        let mut rest = ReadBuf::new(&mut buffer[have..]);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest))?;
+        let read = rest.filled().len();
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.silent_ticks = 0;
+        }
+        Poll::Ready(Ok(if read == 0 { 0 } else { have + read }))
+    }
+
+    /// Handles what was read; keeps the beginning of a frame whose rest is to come.
+    fn handle_input(&mut self, data: &[u8], scratch: &mut Scratch) {
+        match self.dispatcher.process(data, scratch) {
+            Ok(used) => {
+                if used < data.len() && self.dispatcher.phase != Phase::Closed {
+                    self.input.extend_from_slice(&data[used..]);
+                } else if self.input.capacity() > 0 {
+                    self.input = Vec::new();
+                }
+                self.dispatcher.end_batch(scratch);
+            }
+            Err(close) => self.close(close, scratch),
+        }
+    }
+
+    /// Sends `connection.close` and ends what the connection has in the model.
+    fn close(&mut self, close: Close, scratch: &mut Scratch) {
+        if self.dispatcher.phase != Phase::Open {
+            // A frame that cannot be read while we wait for close-ok: there is nothing left to say.
+            self.dispatcher.phase = Phase::Closed;
+            return;
+        }
+        tracing::error!(
+            "error on AMQP connection {}: {} (class {}, method {})",
+            self.dispatcher.session.name,
+            close.fault,
+            close.class_id,
+            close.method_id
+        );
+        self.dispatcher.end_batch(scratch);
+        self.dispatcher.release(scratch);
+        method::encode(&mut scratch.out, 0, close_method(&close));
+        self.dispatcher.phase = Phase::Closing;
+        self.input = Vec::new();
+        let timeout = self.dispatcher.session.limits().close_timeout();
+        self.close_deadline = Some(Box::pin(sleep_until(Instant::now() + timeout)));
+    }
+
+    /// Encodes what queues have assigned, while the output is below its low mark.
+    fn deliver(&mut self, scratch: &mut Scratch) -> Step {
+        let low = self.dispatcher.session.limits().write_buffer_low_bytes as usize;
+        let mut step = Step::Nothing;
+        while self.unwritten(scratch) < low {
+            let session = &mut self.dispatcher.session;
+            let Some(item) = session.inbox.pop_front() else {
+                session.outbox.take(&mut session.inbox);
+                if session.inbox.is_empty() {
+                    break;
+                }
+                continue;
+            };
+            step = Step::Progress;
+            match item {
+                Item::Deliver { slot, run } => self.dispatcher.deliver(slot, run, scratch),
+                Item::Cancelled { slot } => self.dispatcher.consumer_cancelled(slot, scratch),
+                Item::Close { reason } => {
+                    let fault = Fault::connection(ReplyCode::ConnectionForced, reason);
+                    if self.dispatcher.phase == Phase::Open {
+                        self.close(fault.caused_by(0, 0), scratch);
+                    }
+                }
+            }
+        }
+        step
+    }
+
+    /// Blocks the connection if it has published while an alarm is on, and unblocks it when it is off.
+    fn look_at_alarm(&mut self, scratch: &mut Scratch) {
+        let session = &mut self.dispatcher.session;
+        let alarm = session.broker.alarm.is_on();
+        let block = alarm && session.published_during_alarm && self.dispatcher.phase == Phase::Open;
+        if block == self.blocked {
+            return;
+        }
+        self.blocked = block;
+        session.published_during_alarm = block;
+        if session.capabilities.connection_blocked && self.dispatcher.phase == Phase::Open {
+            let method = if block {
+                let reason = session.broker.alarm.reason().into();
+                connection::AMQPMethod::Blocked(connection::Blocked { reason })
+            } else {
+                connection::AMQPMethod::Unblocked(connection::Unblocked {})
+            };
+            method::encode(&mut scratch.out, 0, AMQPClass::Connection(method));
+        }
+        if !block {
+            session.outbox.notify(&mut scratch.wakes);
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
+        const COMPACT_FROM_BYTES: usize = 256 * 1024;
+        let mut step = Step::Nothing;
+        while self.unwritten(scratch) > 0 {
+            match Pin::new(&mut self.socket).poll_write(cx, &scratch.out[self.written..]) {
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(n)) => {
+                    self.written += n;
+                    step = Step::Progress;
+                    if let Some(heartbeat) = &mut self.heartbeat {
+                        heartbeat.wrote = true;
+                    }
+                }
+            }
+        }
+        if self.unwritten(scratch) == 0 {
+            scratch.out.clear();
+            self.written = 0;
+        } else if self.written >= COMPACT_FROM_BYTES {
+            scratch.out.drain(..self.written);
+            self.written = 0;
+        }
+        Ok(step)
+    }
+}

@@ -1,0 +1,85 @@
+//! Buffers that belong to the thread, not to the connection: an idle connection holds none.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::broker::outbox::Wakes;
+use crate::broker::queue::{ConsumerKey, Queue};
+use crate::connection::routes::{Batch, Routes};
+use crate::storage::chunk::Run;
+
+/// A settled run, to be reported to its queue.
+pub struct Settled {
+    pub queue: Arc<Queue>,
+    pub consumer: Option<ConsumerKey>,
+    pub run: Run,
+}
+
+/// What a turn of a connection works with. Empty between two turns, but for the buffers' capacity.
+pub struct Scratch {
+    /// Bytes read from the socket.
+    pub read: Vec<u8>,
+    /// Frames to write; what the socket does not take stays with the connection.
+    pub out: Vec<u8>,
+    /// The record of the message at hand, up to its body.
+    pub prefix: Vec<u8>,
+    /// Messages on their way to queues.
+    pub batch: Batch,
+    /// Deliveries settled in this turn.
+    pub settled: Vec<Settled>,
+    /// Channels in confirm mode that have published in this turn.
+    pub to_confirm: Vec<u16>,
+    pub wakes: Wakes,
+}
+
+/// A buffer with more capacity than this is not kept for the next turn.
+const KEPT_OUT_BYTES: usize = 2 * 1024 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        read: Vec::new(),
+        out: Vec::new(),
+        prefix: Vec::new(),
+        batch: Batch::default(),
+        settled: Vec::new(),
+        to_confirm: Vec::new(),
+        wakes: Wakes::default(),
+    });
+}
+
+impl Scratch {
+    /// Runs one turn of a connection with this thread's buffers.
+    pub fn with<R>(turn: impl FnOnce(&mut Scratch) -> R) -> R {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let result = turn(scratch);
+            scratch.out.clear();
+            if scratch.out.capacity() > KEPT_OUT_BYTES {
+                scratch.out = Vec::new();
+            }
+            result
+        })
+    }
+
+    /// Makes everything that this turn has published and settled so far visible in the queues, in that order.
+    pub fn apply(&mut self, routes: &mut Routes) {
+        if !self.batch.is_empty() {
+            self.batch.flush(routes, &mut self.wakes);
+        }
+        self.apply_settled();
+    }
+
+    fn apply_settled(&mut self) {
+        let settled = &self.settled;
+        let mut from = 0;
+        while from < settled.len() {
+            let queue = &settled[from].queue;
+            let same = settled[from..].iter().take_while(|s| Arc::ptr_eq(&s.queue, queue)).count();
+            let of_queue = &settled[from..from + same];
+            queue.settle(of_queue.iter().map(|s| (s.consumer, s.run.count)), &mut self.wakes);
+            from += same;
+        }
+        for settled in self.settled.drain(..) {
+            settled.run.settle();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What the channels of one connection share.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::broker::outbox::{ConsumerSlot, Item, Outbox};
+use crate::broker::queue::{ConsumerKey, HowReturned, Queue, Returned};
+use crate::broker::user::User;
+use crate::broker::vhost::VHost;
+use crate::broker::{Broker, ConnectionId};
+use crate::connection::handshake::Login;
+use crate::connection::routes::Routes;
+use crate::connection::scratch::Scratch;
+use crate::limits::Limits;
+use crate::wire::table::TableLimits;
+
+/// What the client said it understands (`capabilities` in its properties).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClientCapabilities {
+    pub consumer_cancel_notify: bool,
+    pub connection_blocked: bool,
+    pub authentication_failure_close: bool,
+}
+
+/// A consumer of this connection.
+pub struct LocalConsumer {
+    pub channel: u16,
+    pub tag: Arc<str>,
+    pub queue: Arc<Queue>,
+    /// Its name at the queue; `None` until the queue has let it in.
+    pub key: Option<ConsumerKey>,
+    pub no_ack: bool,
+}
+
+pub struct Session {
+    pub id: ConnectionId,
+    /// `127.0.0.1:40000 -> 127.0.0.1:5672`, as logs name it.
+    pub name: Arc<str>,
+    pub broker: Arc<Broker>,
+    pub vhost: Arc<VHost>,
+    pub user: Arc<User>,
+    pub capabilities: ClientCapabilities,
+    /// Bytes of the largest frame, never 0.
+    pub frame_max: usize,
+    pub channel_max: u16,
+    pub outbox: Arc<Outbox>,
+    /// Taken from the outbox, to be written in this order.
+    pub inbox: VecDeque<Item>,
+    consumers: Vec<Option<LocalConsumer>>,
+    pub routes: Routes,
+    /// Queues that end with this connection.
+    pub exclusive_queues: Vec<Arc<Queue>>,
+    /// It has published while an alarm was on, so it is to be blocked.
+    pub published_during_alarm: bool,
+}
+
+impl Session {
+    pub fn new(login: Login, id: ConnectionId) -> Session {
+        let Login { name, broker, vhost, user, capabilities, frame_max, channel_max, .. } = login;
+        Session {
+            id,
+            name,
+            broker,
+            vhost,
+            user,
+            capabilities,
+            frame_max,
+            channel_max,
+            outbox: Arc::default(),
+            inbox: VecDeque::new(),
+            consumers: Vec::new(),
+            routes: Routes::default(),
+            exclusive_queues: Vec::new(),
+            published_during_alarm: false,
+        }
+    }
+
+    pub fn table_limits(&self) -> TableLimits {
+        TableLimits { max_depth: self.limits().table_depth as u8 }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.broker.config.limits
+    }
+
+    /// Makes everything that this turn has published and settled so far visible in the queues.
+    pub fn apply(&mut self, scratch: &mut Scratch) {
+        scratch.apply(&mut self.routes);
+    }
+
+    pub fn consumer(&self, slot: ConsumerSlot) -> Option<&LocalConsumer> {
+        self.consumers.get(slot as usize)?.as_ref()
+    }
+
+    pub fn consumer_mut(&mut self, slot: ConsumerSlot) -> Option<&mut LocalConsumer> {
+        self.consumers.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub fn add_consumer(&mut self, consumer: LocalConsumer) -> ConsumerSlot {
+        let slot = match self.consumers.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                self.consumers.push(None);
+                self.consumers.len() - 1
+            }
+        };
+        self.consumers[slot] = Some(consumer);
+        slot as ConsumerSlot
+    }
+
+    pub fn remove_consumer(&mut self, slot: ConsumerSlot) -> Option<LocalConsumer> {
+        let consumer = self.consumers.get_mut(slot as usize)?.take();
+        while let Some(None) = self.consumers.last() {
+            self.consumers.pop();
+        }
+        consumer
+    }
+
+    /// Takes back, from outbox and inbox, what was assigned to one of this connection's consumers and is not written.
+    pub fn take_unsent(&mut self, slot: ConsumerSlot, into: &mut Vec<Returned>) {
+        let Some(Some(consumer)) = self.consumers.get(slot as usize) else { return };
+        self.outbox.take(&mut self.inbox);
+        for item in std::mem::take(&mut self.inbox) {
+            match item {
+                Item::Deliver { slot: of, run } if of == slot => into.push(Returned {
+                    run,
+                    consumer: consumer.key,
+                    to_be_acked: !consumer.no_ack,
+                    how: HowReturned::Unsent,
+                }),
+                Item::Cancelled { slot: of } if of == slot => {}
+                other => self.inbox.push_back(other),
+            }
+        }
+    }
+
+    /// Takes a queue that has ended out of its virtual host.
+    pub fn remove_queue(&self, queue: &Arc<Queue>) {
+        self.vhost.remove_queue(queue);
+    }
+}

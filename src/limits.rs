@@ -1,0 +1,328 @@
+//! Every limit of the broker: its name with the unit at the end, its default and its range, in this one file.
+//!
+//! [`Limits`] holds those that configuration can change (`limits.NAME` in the file, `LEVERET_LIMITS__NAME` in the
+//! environment); the constants below it are the protocol's own or the hard caps that no setting lifts. A number
+//! outside its range never gets into a [`Limits`] that came from configuration.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The smallest frame that a peer may negotiate (AMQP 0-9-1 specification, `frame-min-size`).
+pub const FRAME_MIN_BYTES: u32 = 4096;
+
+/// What a frame adds to its payload: type, channel, length, and the end octet.
+pub const FRAME_OVERHEAD_BYTES: u32 = 8;
+
+/// No message is larger than this, whatever is configured (RabbitMQ's hard cap, 512 MiB).
+pub const MESSAGE_MAX_BYTES: u64 = 512 * MIB;
+
+/// The longest short string: names of exchanges, queues, consumers and virtual hosts, routing keys, reply texts.
+pub const SHORT_STRING_MAX_BYTES: usize = 255;
+
+/// Size of a thread's read buffer: the most that one read takes from a socket.
+pub const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// Name, default and range of one limit, as the configuration's checks, its errors and its documentation use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// The last part of its configuration key; the unit is its suffix.
+    pub name: &'static str,
+    pub default: u64,
+    pub min: u64,
+    pub max: u64,
+    /// Whether 0 lifts the limit, besides the range; configuration then takes `"infinity"` for 0 as well.
+    pub zero_is_none: bool,
+}
+
+impl Limit {
+    /// The limit of that name, if there is one.
+    pub fn named(name: &str) -> Option<&'static Limit> {
+        LIMITS.iter().find(|limit| limit.name == name)
+    }
+
+    pub fn allows(&self, value: u64) -> bool {
+        (self.min..=self.max).contains(&value) || (self.zero_is_none && value == 0)
+    }
+
+    /// Whether the value counts bytes, so that configuration takes `"64MiB"` for it.
+    pub fn is_bytes(&self) -> bool {
+        self.name.ends_with("_bytes")
+    }
+}
+
+/// The range, as it ends the sentence "expected …".
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from {} to {}", self.min, self.max)?;
+        if self.zero_is_none && self.min > 0 {
+            f.write_str(", or 0 for none")?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the struct, its defaults and the table of ranges from one list, so that they cannot disagree.
+macro_rules! limits {
+    (@zero) => { false };
+    (@zero $none:ident) => { true };
+    ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, in $min:expr, $max:expr $(, 0 is $none:ident)?; )*) => {
+        /// The limits that configuration can change.
+        #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits {
+            $( $(#[$doc])* pub $name: $type, )*
+            /// Memory in use from which publishers are blocked (`connection.blocked`, reason `low on memory`).
+            pub memory_high_watermark: MemoryHighWatermark,
+        }
+
+        /// All numeric limits, in the order of the struct.
+        pub const LIMITS: &[Limit] = &[
+            $( Limit {
+                name: stringify!($name),
+                default: $default,
+                min: $min,
+                max: $max,
+                zero_is_none: limits!(@zero $($none)?),
+            }, )*
+        ];
+
+        impl Default for Limits {
+            fn default() -> Limits {
+                Limits {
+                    $( $name: $default, )*
+                    memory_high_watermark: MemoryHighWatermark::default(),
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Largest frame, in bytes with its 8 of overhead, offered in `connection.tune`. RabbitMQ: `frame_max`.
+    frame_max_bytes: u32 = 131_072, in 4096, 128 * MIB;
+
+    /// Largest frame before `tune-ok`, in bytes: the only large one is `start-ok`, whose response may be a token.
+    /// RabbitMQ: `initial_frame_max`, there 8192.
+    initial_frame_max_bytes: u32 = 65_536, in 4096, 16 * MIB;
+
+    /// Highest channel number, offered in `connection.tune`; 0 offers no limit, which is 65535.
+    /// RabbitMQ: `channel_max`.
+    channel_max: u16 = 2047, in 1, 65_535, 0 is none;
+
+    /// Heartbeat, in seconds, offered in `connection.tune`; 0 asks for none. The client's answer counts.
+    /// RabbitMQ: `heartbeat`.
+    heartbeat_s: u16 = 60, in 1, 65_535, 0 is none;
+
+    /// From the accepted socket to `open-ok`, in milliseconds; then the socket is closed without a word.
+    /// RabbitMQ: `handshake_timeout`.
+    handshake_timeout_ms: u64 = 10_000, in 100, 3_600_000;
+
+    /// How long a close that the broker sent waits for its `close-ok`, in milliseconds, before the socket is dropped.
+    close_timeout_ms: u64 = 30_000, in 10, 3_600_000;
+
+    /// How long a socket whose login failed, or that broke the protocol before `tune`, is held before it is
+    /// closed, in milliseconds: it slows down those who guess passwords.
+    silent_close_delay_ms: u64 = 3_000, in 0, 60_000;
+
+    /// How long a graceful stop waits for the clients' `close-ok`, in milliseconds, before it drops their sockets.
+    shutdown_timeout_ms: u64 = 5_000, in 0, 3_600_000;
+
+    /// Open connections; more are refused at `connection.open`. RabbitMQ: `connection_max`.
+    connections: u32 = 0, in 1, 10_000_000, 0 is none;
+
+    /// Consumers on one channel; one more is a connection error 530. RabbitMQ: `consumer_max_per_channel`.
+    consumers_per_channel: u32 = 0, in 1, 1_000_000, 0 is none;
+
+    /// Deliveries on one channel that wait for their acknowledgement. At the limit the channel is assigned nothing
+    /// more until some are settled; it is not closed.
+    unacked_per_channel: u32 = 1_000_000, in 1, 4_000_000_000, 0 is none;
+
+    /// Largest message body, in bytes; a larger one is a channel error 406. RabbitMQ: `max_message_size`.
+    max_message_bytes: u64 = 128 * MIB, in 1, MESSAGE_MAX_BYTES;
+
+    /// Largest content header (the properties of one message), in bytes. A content header cannot be split, so
+    /// `frame_max_bytes` limits it as well.
+    max_header_bytes: u32 = 131_072, in 1024, 16 * MIB;
+
+    /// How deep tables and arrays may be nested in each other, in levels.
+    table_depth: u8 = 64, in 4, 255;
+
+    /// Ready bytes that a queue may hold in memory while its consumers do not read, before its publishers are
+    /// not read any more.
+    stalled_queue_bytes: u64 = 256 * MIB, in MIB, 1 << 40;
+
+    /// Ready bytes of a queue whose consumers do read, from which its publishers take their time.
+    queue_flow_bytes: u64 = MIB, in 16 * KIB, 1 << 40;
+
+    /// Bytes assigned to one consumer and not yet in its connection's output.
+    consumer_window_bytes: u64 = 256 * KIB, in 4 * KIB, GIB;
+
+    /// Bytes of unwritten output of a connection at which it takes no more deliveries.
+    write_buffer_low_bytes: u64 = 256 * KIB, in 4 * KIB, GIB;
+
+    /// Bytes of unwritten output of a connection at which it is not read any more: only replies, returns and
+    /// confirms go so far.
+    write_buffer_high_bytes: u64 = 4 * MIB, in 8 * KIB, GIB;
+}
+
+impl Limits {
+    pub fn handshake_timeout(&self) -> Duration {
+        Duration::from_millis(self.handshake_timeout_ms)
+    }
+
+    pub fn close_timeout(&self) -> Duration {
+        Duration::from_millis(self.close_timeout_ms)
+    }
+
+    pub fn silent_close_delay(&self) -> Duration {
+        Duration::from_millis(self.silent_close_delay_ms)
+    }
+
+    pub fn shutdown_timeout(&self) -> Duration {
+        Duration::from_millis(self.shutdown_timeout_ms)
+    }
+}
+
+/// How much memory the process may use before publishers are blocked: a share of what the machine or its control
+/// group has, or a number of bytes. Written `0.6` or `"4GiB"`. RabbitMQ: `vm_memory_high_watermark`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MemoryHighWatermark {
+    /// From 0 (publishers are always blocked) to 1.
+    Share(f64),
+    Bytes(u64),
+}
+
+impl MemoryHighWatermark {
+    /// What a value has to be, as it ends the sentence "expected …".
+    pub const EXPECTED: &str = "a share from 0.0 to 1.0 of the memory, or bytes such as \"4GiB\"";
+
+    /// Reads `0.6`, `4294967296` or `4GiB`.
+    pub fn parse(text: &str) -> Option<MemoryHighWatermark> {
+        match text.parse::<f64>() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Some(MemoryHighWatermark::Share(share)),
+            _ => parse_bytes(text).map(MemoryHighWatermark::Bytes),
+        }
+    }
+
+    /// The mark in bytes, where the machine or control group has `total_bytes` of memory.
+    pub fn bytes_of(self, total_bytes: u64) -> u64 {
+        match self {
+            MemoryHighWatermark::Share(share) => (total_bytes as f64 * share) as u64,
+            MemoryHighWatermark::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl Default for MemoryHighWatermark {
+    fn default() -> MemoryHighWatermark {
+        MemoryHighWatermark::Share(0.6)
+    }
+}
+
+impl<'de> Deserialize<'de> for MemoryHighWatermark {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MemoryHighWatermark, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        MemoryHighWatermark::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("expected {}", MemoryHighWatermark::EXPECTED)))
+    }
+}
+
+impl Serialize for MemoryHighWatermark {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            MemoryHighWatermark::Share(share) => serializer.serialize_f64(*share),
+            MemoryHighWatermark::Bytes(bytes) => serializer.serialize_u64(*bytes),
+        }
+    }
+}
+
+/// Reads a number of bytes: plain, or with a unit of 1000 (`kB`, `MB`, `GB`, `TB`) or 1024 (`KiB`, `MiB`, `GiB`,
+/// `TiB`). The case of the unit does not matter.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits_end);
+    let factor = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "kib" => KIB,
+        "mib" => MIB,
+        "gib" => GIB,
+        "tib" => 1024 * GIB,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_in_its_range() {
+        for limit in LIMITS {
+            assert!(limit.allows(limit.default), "{}", limit.name);
+            assert!(limit.min <= limit.max, "{}", limit.name);
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_rabbitmq_where_it_has_them() {
+        let limits = Limits::default();
+        assert_eq!(
+            (limits.frame_max_bytes, limits.channel_max, limits.heartbeat_s, limits.handshake_timeout_ms),
+            (131_072, 2047, 60, 10_000)
+        );
+        assert_eq!(limits.max_message_bytes, 134_217_728);
+        assert_eq!(limits.memory_high_watermark, MemoryHighWatermark::Share(0.6));
+    }
+
+    #[test]
+    fn zero_lifts_a_limit_only_where_it_says_so() {
+        assert!(Limit::named("connections").unwrap().allows(0));
+        assert!(!Limit::named("frame_max_bytes").unwrap().allows(0));
+        assert!(!Limit::named("frame_max_bytes").unwrap().allows(4095));
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        let cases = [
+            ("0", Some(0)),
+            ("4096", Some(4096)),
+            ("64MiB", Some(64 << 20)),
+            ("64 mib", Some(64 << 20)),
+            ("1kB", Some(1000)),
+            ("2GB", Some(2_000_000_000)),
+            ("1TiB", Some(1 << 40)),
+            ("", None),
+            ("MiB", None),
+            ("-1", None),
+            ("1.5GiB", None),
+            ("1 apple", None),
+            ("99999999999TiB", None),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(parse_bytes(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_watermark_is_a_share_or_bytes() {
+        assert_eq!(MemoryHighWatermark::parse("0.4"), Some(MemoryHighWatermark::Share(0.4)));
+        assert_eq!(MemoryHighWatermark::parse("1"), Some(MemoryHighWatermark::Share(1.0)));
+        assert_eq!(MemoryHighWatermark::parse("2GiB"), Some(MemoryHighWatermark::Bytes(2 << 30)));
+        for bad in ["1.5", "-0.1", "nan", "much"] {
+            assert_eq!(MemoryHighWatermark::parse(bad), None, "{bad}");
+        }
+        assert_eq!(MemoryHighWatermark::Share(0.5).bytes_of(1000), 500);
+        assert_eq!(MemoryHighWatermark::Bytes(7).bytes_of(1000), 7);
+    }
+}

@@ -1,0 +1,302 @@
+//! Chunks and runs: how messages travel through the broker in bulk.
+//!
+//! A [`Chunk`] is an immutable block of records, written once by the connection that received them and shared by
+//! every queue that they went to. A [`Run`] is consecutive messages of one queue, all of them records of one chunk.
+//! Neither costs anything per message.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::record::Record;
+
+/// Bytes held by all chunks of the process: what the memory alarm looks at, together with the rest of the heap.
+static CHUNK_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that chunks hold in memory now.
+pub fn bytes_in_memory() -> usize {
+    CHUNK_BYTES.load(Ordering::Relaxed)
+}
+
+/// Where the records of a chunk begin.
+#[derive(Debug)]
+enum Layout {
+    /// All records have this many bytes.
+    Stride(u32),
+    /// The offset of each record, and the end of the last.
+    Index(Box<[u32]>),
+}
+
+/// An immutable block of records.
+#[derive(Debug)]
+pub struct Chunk {
+    bytes: Vec<u8>,
+    layout: Layout,
+    records: u32,
+    /// Bytes of records that some queue or ledger still needs, counted once for each queue.
+    live_bytes: AtomicUsize,
+}
+
+impl Chunk {
+    fn new(bytes: Vec<u8>, layout: Layout, records: u32) -> Arc<Chunk> {
+        CHUNK_BYTES.fetch_add(bytes.capacity(), Ordering::Relaxed);
+        Arc::new(Chunk { bytes, layout, records, live_bytes: AtomicUsize::new(0) })
+    }
+
+    /// A chunk of one record.
+    pub fn of_one(bytes: Vec<u8>) -> Arc<Chunk> {
+        let stride = bytes.len() as u32;
+        Chunk::new(bytes, Layout::Stride(stride), 1)
+    }
+
+    pub fn records(&self) -> u32 {
+        self.records
+    }
+
+    fn offset(&self, index: u32) -> usize {
+        match &self.layout {
+            Layout::Stride(stride) => index as usize * *stride as usize,
+            Layout::Index(offsets) => offsets[index as usize] as usize,
+        }
+    }
+
+    fn record(&self, index: u32) -> Record<'_> {
+        Record::new(&self.bytes[self.offset(index)..self.offset(index + 1)])
+    }
+
+    fn bytes_between(&self, from: u32, to: u32) -> usize {
+        self.offset(to) - self.offset(from)
+    }
+
+    /// How many records from `from` on fit into `bytes`, at most `most`.
+    fn records_within(&self, from: u32, most: u32, bytes: usize) -> u32 {
+        match &self.layout {
+            Layout::Stride(stride) => (bytes / *stride as usize).min(most as usize) as u32,
+            Layout::Index(offsets) => {
+                let start = offsets[from as usize] as usize;
+                let ends = &offsets[from as usize + 1..=(from + most) as usize];
+                ends.partition_point(|&end| end as usize - start <= bytes) as u32
+            }
+        }
+    }
+
+    /// Whether so little of the chunk is needed that keeping it wastes more than copying the rest out would.
+    pub fn is_mostly_dead(&self) -> bool {
+        const WORTH_COPYING_BYTES: usize = 16 * 1024;
+        self.bytes.capacity() >= WORTH_COPYING_BYTES
+            && self.live_bytes.load(Ordering::Relaxed) < self.bytes.capacity() / 4
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        CHUNK_BYTES.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+    }
+}
+
+/// A chunk that is being written.
+#[derive(Debug, Default)]
+pub struct OpenChunk {
+    bytes: Vec<u8>,
+    records: u32,
+    /// The length of all records so far, while `offsets` is empty.
+    stride: u32,
+    /// The offset of each record, once two differ in length.
+    offsets: Vec<u32>,
+}
+
+impl OpenChunk {
+    /// Below this a chunk is copied out at exact size and its buffer used again; from it on the buffer is given away.
+    const MOVED_FROM_BYTES: usize = 32 * 1024;
+    /// A chunk that has this many bytes is to be closed before more is appended; keeps offsets well within `u32`.
+    pub const FULL_BYTES: usize = 512 * 1024;
+
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= Self::FULL_BYTES
+    }
+
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
+    /// Appends a record given as its prefix (see [`append_prefix`](super::record::append_prefix)) and its body.
+    #[inline]
+    pub fn push(&mut self, prefix: &[u8], body: &[u8]) {
+        self.begin_record((prefix.len() + body.len()) as u32);
+        self.bytes.extend_from_slice(prefix);
+        self.bytes.extend_from_slice(body);
+    }
+
+    #[inline]
+    fn begin_record(&mut self, length: u32) {
+        if self.records == 0 {
+            self.stride = length;
+        } else if self.stride != length || !self.offsets.is_empty() {
+            if self.offsets.is_empty() {
+                self.offsets.extend((0..self.records).map(|i| i * self.stride));
+            }
+            self.offsets.push(self.bytes.len() as u32);
+        }
+        self.records += 1;
+    }
+
+    /// Turns what was appended into a chunk and leaves this empty.
+    pub fn close(&mut self) -> Arc<Chunk> {
+        let layout = if self.offsets.is_empty() {
+            Layout::Stride(self.stride)
+        } else {
+            self.offsets.push(self.bytes.len() as u32);
+            let offsets = Layout::Index(self.offsets.as_slice().into());
+            self.offsets.clear();
+            offsets
+        };
+        let bytes = if self.bytes.len() < Self::MOVED_FROM_BYTES {
+            let exact = self.bytes.as_slice().to_vec();
+            self.bytes.clear();
+            exact
+        } else {
+            std::mem::take(&mut self.bytes)
+        };
+        Chunk::new(bytes, layout, std::mem::take(&mut self.records))
+    }
+}
+
+/// Consecutive messages of one queue: `count` records of a chunk, whose positions in the queue are `first_seq` and
+/// the `count - 1` that follow. Never empty.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub first_seq: u64,
+    pub count: u32,
+    /// Whether these messages may have been handed out before.
+    pub redelivered: bool,
+    first_record: u32,
+    chunk: Arc<Chunk>,
+}
+
+impl Run {
+    /// All messages of `chunk`, at the positions from `first_seq` on.
+    pub fn of_chunk(chunk: &Arc<Chunk>, first_seq: u64) -> Run {
+        chunk.live_bytes.fetch_add(chunk.bytes.len(), Ordering::Relaxed);
+        Run { first_seq, count: chunk.records, redelivered: false, first_record: 0, chunk: chunk.clone() }
+    }
+
+    /// The position after the last.
+    pub fn end_seq(&self) -> u64 {
+        self.first_seq + u64::from(self.count)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.chunk.bytes_between(self.first_record, self.first_record + self.count)
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        (self.first_record..self.first_record + self.count).map(|i| self.chunk.record(i))
+    }
+
+    pub fn record(&self, index: u32) -> Record<'_> {
+        assert!(index < self.count);
+        self.chunk.record(self.first_record + index)
+    }
+
+    /// How many messages from the front fit into `bytes`; at least one.
+    pub fn count_within(&self, bytes: usize) -> u32 {
+        self.chunk.records_within(self.first_record, self.count, bytes).max(1)
+    }
+
+    /// Takes the first `count` messages off, `0 < count < self.count`.
+    pub fn split_front(&mut self, count: u32) -> Run {
+        assert!(0 < count && count < self.count, "a run is split into two that are not empty");
+        let front = Run { count, ..self.clone() };
+        self.first_seq += u64::from(count);
+        self.first_record += count;
+        self.count -= count;
+        front
+    }
+
+    /// Whether `next` continues this run, so that the two may be one.
+    pub fn continues_with(&self, next: &Run) -> bool {
+        Arc::ptr_eq(&self.chunk, &next.chunk)
+            && self.end_seq() == next.first_seq
+            && self.first_record + self.count == next.first_record
+            && self.redelivered == next.redelivered
+    }
+
+    /// Notes that no queue needs these messages any more.
+    pub fn settle(self) {
+        self.chunk.live_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
+    }
+
+    /// Whether these messages keep alive a chunk that is otherwise mostly settled.
+    pub fn pins_dead_bytes(&self) -> bool {
+        self.chunk.is_mostly_dead()
+    }
+
+    /// The same messages in a chunk of their own.
+    pub fn copied_out(self) -> Run {
+        let mut open = OpenChunk::default();
+        for record in self.records() {
+            open.push(record.prefix(), record.body());
+        }
+        let copy = Run { redelivered: self.redelivered, ..Run::of_chunk(&open.close(), self.first_seq) };
+        self.settle();
+        copy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::append_prefix;
+    use super::*;
+
+    fn chunk(bodies: &[&[u8]]) -> Arc<Chunk> {
+        let mut open = OpenChunk::default();
+        for body in bodies {
+            let mut prefix = Vec::new();
+            append_prefix(&mut prefix, 0, b"", b"k", &[0, 0], body.len() as u32);
+            open.push(&prefix, body);
+        }
+        open.close()
+    }
+
+    fn bodies(run: &Run) -> Vec<Vec<u8>> {
+        run.records().map(|r| r.body().to_vec()).collect()
+    }
+
+    #[test]
+    fn records_of_one_length_and_of_several_split_alike() {
+        for all in [[&b"aa"[..], b"bb", b"cc"], [&b"a"[..], b"bbb", b""]] {
+            let mut run = Run::of_chunk(&chunk(&all), 7);
+            let whole = run.bytes();
+            let front = run.split_front(1);
+            assert_eq!(bodies(&front), all[..1]);
+            assert_eq!(bodies(&run), all[1..]);
+            assert_eq!((front.first_seq, run.first_seq), (7, 8));
+            assert_eq!(front.bytes() + run.bytes(), whole);
+            assert!(front.continues_with(&run));
+        }
+    }
+
+    #[test]
+    fn count_within_takes_at_least_one_message() {
+        let run = Run::of_chunk(&chunk(&[b"aaaa", b"b", b"cc"]), 0);
+        assert_eq!(run.count_within(0), 1);
+        assert_eq!(run.count_within(run.record(0).prefix_bytes() * 2 + 5), 2);
+        assert_eq!(run.count_within(usize::MAX >> 1), 3);
+    }
+
+    #[test]
+    fn a_survivor_is_copied_out_of_a_dead_chunk() {
+        let body = [b'x'; 1000];
+        let many: Vec<&[u8]> = (0..40).map(|_| &body[..]).collect();
+        let mut run = Run::of_chunk(&chunk(&many), 0);
+        assert!(!run.pins_dead_bytes());
+        run.split_front(39).settle();
+        assert!(run.pins_dead_bytes());
+        let run = run.copied_out();
+        assert!(!run.pins_dead_bytes());
+        assert_eq!((run.first_seq, bodies(&run)), (39, vec![body.to_vec()]));
+    }
+}
