@@ -108,12 +108,17 @@ impl Fault {
         Fault::connection(ReplyCode::NotImplemented, text)
     }
 
-    /// The reply-text of the close: `NAME - text`, cut to the 255 bytes of a short string at a character's end.
+    /// The reply-text of the close: `NAME - text`. A short string has 255 bytes; of a longer text RabbitMQ sends the
+    /// first 252 and three dots.
     pub fn reply_text(&self) -> String {
-        let mut text = format!("{} - {}", self.code.name(), self.text);
-        if text.len() > 255 {
-            let end = (0..=255).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-            text.truncate(end);
+        const SHORT_STRING_BYTES: usize = 255;
+        let mut text = match self.text.as_str() {
+            "" => self.code.name().to_owned(),
+            text => format!("{} - {text}", self.code.name()),
+        };
+        if text.len() > SHORT_STRING_BYTES {
+            text.truncate(text.floor_char_boundary(SHORT_STRING_BYTES - 3));
+            text.push_str("...");
         }
         text
     }

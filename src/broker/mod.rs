@@ -96,6 +96,7 @@ impl Broker {
         let mut wakes = Wakes::default();
         for outbox in &self.connections {
             outbox.push(Item::Close { reason: reason.to_owned() }, &mut wakes);
+            outbox.notify(&mut wakes);
         }
     }
 

@@ -26,9 +26,19 @@ pub enum Item {
 struct Inner {
     items: VecDeque<Item>,
     waker: Option<Waker>,
-    /// The task waits and is to be woken; false while it runs or has been woken already.
-    parked: bool,
+    parked: Parked,
     notified: bool,
+}
+
+/// What a waiting task is to be woken for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Parked {
+    /// It runs, or has been woken already.
+    #[default]
+    No,
+    /// It could not use items now (its socket takes no more), only notifications.
+    ForNotifications,
+    ForItems,
 }
 
 #[derive(Default)]
@@ -61,14 +71,16 @@ pub struct OutboxGuard<'a>(MutexGuard<'a, Inner>);
 impl OutboxGuard<'_> {
     pub fn push(&mut self, item: Item, wakes: &mut Wakes) {
         self.0.items.push_back(item);
-        self.0.wake(wakes);
+        if self.0.parked == Parked::ForItems {
+            self.0.wake(wakes);
+        }
     }
 }
 
 impl Inner {
     fn wake(&mut self, wakes: &mut Wakes) {
-        if self.parked {
-            self.parked = false;
+        if self.parked != Parked::No {
+            self.parked = Parked::No;
             wakes.0.extend(self.waker.clone());
         }
     }
@@ -83,7 +95,7 @@ impl Outbox {
         self.lock().push(item, wakes);
     }
 
-    /// Makes the task look around (an alarm, a queue that has drained) without handing it anything.
+    /// Makes the task look around: an alarm, a queue that has drained, a close.
     pub fn notify(&self, wakes: &mut Wakes) {
         let mut guard = self.lock();
         guard.0.notified = true;
@@ -100,22 +112,22 @@ impl Outbox {
         }
     }
 
-    /// Registers the task to be woken by the next push. Returns false, and registers nothing, if there is something
-    /// to take or a notification to look at already.
-    pub fn park(&self, waker: &Waker) -> bool {
+    /// Registers the task to be woken by the next notification and, if it `wants_items`, by the next item. Returns
+    /// false, and registers nothing, if there is such a thing already.
+    pub fn park(&self, waker: &Waker, wants_items: bool) -> bool {
         let mut guard = self.lock();
         let inner = &mut guard.0;
-        if std::mem::take(&mut inner.notified) || !inner.items.is_empty() {
+        if std::mem::take(&mut inner.notified) || (wants_items && !inner.items.is_empty()) {
             return false;
         }
-        if inner.items.capacity() > 16 {
+        if inner.items.is_empty() && inner.items.capacity() > 16 {
             inner.items = VecDeque::new();
         }
         match &inner.waker {
             Some(current) if current.will_wake(waker) => {}
             _ => inner.waker = Some(waker.clone()),
         }
-        inner.parked = true;
+        inner.parked = if wants_items { Parked::ForItems } else { Parked::ForNotifications };
         true
     }
 }

@@ -443,14 +443,18 @@ impl Dispatcher {
         self.template.forget();
     }
 
-    /// Writes messages that a queue assigned, and tells it that there is room for more.
+    /// Writes messages that a queue assigned.
     pub fn deliver(&mut self, slot: ConsumerSlot, run: Run, scratch: &mut Scratch) {
         let Some(consumer) = self.session.consumer(slot) else { return };
-        let (number, bytes) = (consumer.channel, run.bytes());
-        let Ok(at) = self.find(number) else { return };
+        let Ok(at) = self.find(consumer.channel) else { return };
         self.channels[at].deliver(slot, run, &self.session, &mut scratch.out);
-        let Some(consumer) = self.session.consumer(slot) else { return };
-        if let Some(key) = consumer.key {
+    }
+
+    /// Tells a queue that so much of what it assigned is written, and that there is room for more.
+    pub fn sent(&self, slot: ConsumerSlot, bytes: usize, scratch: &mut Scratch) {
+        if let Some(consumer) = self.session.consumer(slot)
+            && let Some(key) = consumer.key
+        {
             consumer.queue.sent(key, bytes, &mut scratch.wakes);
         }
     }

@@ -1,6 +1,7 @@
 //! One client connection: its socket, handshake, heartbeats and run loop. One task, which owns all of it.
 
 mod dispatch;
+mod flow;
 pub mod handshake;
 pub mod routes;
 mod run;

@@ -140,6 +140,10 @@ pub struct Batch {
     open: usize,
     /// How many of these go to more than one queue.
     open_to_several: usize,
+    /// The fullest queue published to since this was last taken, with its ready bytes, if it has more than
+    /// [`flow_bytes`](Self::flow_bytes).
+    pressed: Option<(Arc<Queue>, u64)>,
+    pub flow_bytes: u64,
 }
 
 /// Chunks that may be open at once; one more and all are closed first.
@@ -196,7 +200,8 @@ impl Batch {
             target.open = None;
             let chunk = bucket.chunk.close();
             for queue in &target.queues {
-                queue.enqueue(&chunk, wakes);
+                let ready_bytes = queue.enqueue(&chunk, wakes);
+                note_pressure(&mut self.pressed, self.flow_bytes, queue, ready_bytes);
             }
         }
         self.open = 0;
@@ -209,7 +214,20 @@ impl Batch {
         self.flush(routes, wakes);
         let chunk = Chunk::of_one(record);
         for queue in routes.queues(target) {
-            queue.enqueue(&chunk, wakes);
+            let ready_bytes = queue.enqueue(&chunk, wakes);
+            note_pressure(&mut self.pressed, self.flow_bytes, queue, ready_bytes);
         }
+    }
+
+    /// The fullest of the queues published to, if it is fuller than it should be.
+    pub fn take_pressed(&mut self) -> Option<Arc<Queue>> {
+        self.pressed.take().map(|(queue, _)| queue)
+    }
+}
+
+fn note_pressure(pressed: &mut Option<(Arc<Queue>, u64)>, flow_bytes: u64, queue: &Arc<Queue>, ready_bytes: u64) {
+    let most = pressed.as_ref().map_or(flow_bytes, |(_, most)| *most);
+    if ready_bytes > most {
+        *pressed = Some((queue.clone(), ready_bytes));
     }
 }

@@ -17,8 +17,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close_method;
 use super::dispatch::{Dispatcher, Phase};
+use super::flow::Flow;
 use super::scratch::Scratch;
-use crate::broker::outbox::Item;
+use crate::broker::outbox::{ConsumerSlot, Item};
 use crate::error::{Close, Fault, ReplyCode};
 use crate::limits::READ_BUFFER_BYTES;
 use crate::wire::frame::{FrameHead, HEARTBEAT_FRAME, OVERHEAD_BYTES};
@@ -51,6 +52,7 @@ pub struct Runner {
     close_deadline: Option<Pin<Box<Sleep>>>,
     /// The client has been told that it is blocked, and is not read.
     blocked: bool,
+    flow: Flow,
 }
 
 /// Heartbeats both ways (specification, section 4.2.7). A tick every half interval sends one if nothing was written
@@ -92,6 +94,7 @@ impl Runner {
             heartbeat: (heartbeat_s > 0).then(|| Heartbeat::new(heartbeat_s)),
             close_deadline: None,
             blocked: false,
+            flow: Flow::default(),
         }
     }
 
@@ -177,7 +180,9 @@ impl Runner {
             let by_client = self.close_deadline.is_none();
             return Poll::Ready(if by_client { Ended::ByClient } else { Ended::ByServer });
         }
-        if !progress && self.dispatcher.session.outbox.park(cx.waker()) {
+        let low = self.dispatcher.session.limits().write_buffer_low_bytes as usize;
+        let wants_items = self.unwritten(scratch) < low;
+        if !progress && self.dispatcher.session.outbox.park(cx.waker(), wants_items) {
             return self.wait(cx, scratch);
         }
         cx.waker().wake_by_ref();
@@ -196,13 +201,17 @@ impl Runner {
             self.close_deadline = Some(Box::pin(sleep_until(Instant::now() + timeout)));
             cx.waker().wake_by_ref();
         }
+        let session = &self.dispatcher.session;
+        if self.flow.poll(cx, session.id, session.limits()).is_ready() {
+            cx.waker().wake_by_ref();
+        }
         let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
         ready!(heartbeat.tick.as_mut().poll(cx));
         let next = Instant::now() + heartbeat.half_interval;
         heartbeat.tick.as_mut().reset(next);
         heartbeat.silent_ticks += 1;
         // A connection that is not read cannot be missed.
-        if self.blocked {
+        if self.blocked || self.flow.is_paused() {
             heartbeat.silent_ticks = 0;
         }
         if heartbeat.silent_ticks > SILENT_TICKS_MAX {
@@ -217,7 +226,11 @@ impl Runner {
 
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
         let high = self.dispatcher.session.limits().write_buffer_high_bytes as usize;
-        if self.blocked || self.dispatcher.phase == Phase::Closed || self.unwritten(scratch) >= high {
+        if self.flow.is_paused() {
+            self.flow.look(self.dispatcher.session.limits());
+        }
+        let held = self.blocked || self.flow.is_paused();
+        if held || self.dispatcher.phase == Phase::Closed || self.unwritten(scratch) >= high {
             return Ok(Step::Nothing);
         }
         let mut buffer = std::mem::take(&mut scratch.read);
@@ -265,9 +278,19 @@ impl Runner {
                 } else if self.input.capacity() > 0 {
                     self.input = Vec::new();
                 }
-                self.dispatcher.end_batch(scratch);
+                self.end_batch(scratch);
             }
             Err(close) => self.close(close, scratch),
+        }
+    }
+
+    fn end_batch(&mut self, scratch: &mut Scratch) {
+        let session = &self.dispatcher.session;
+        scratch.batch.flow_bytes = session.limits().queue_flow_bytes;
+        self.dispatcher.end_batch(scratch);
+        if let Some(queue) = scratch.batch.take_pressed() {
+            let session = &self.dispatcher.session;
+            self.flow.pressed(queue, session.id, &session.outbox, session.limits());
         }
     }
 
@@ -298,9 +321,15 @@ impl Runner {
     fn deliver(&mut self, scratch: &mut Scratch) -> Step {
         let low = self.dispatcher.session.limits().write_buffer_low_bytes as usize;
         let mut step = Step::Nothing;
+        // Written for the consumer whose runs are being written, and not yet reported to its queue.
+        let mut sent: Option<(ConsumerSlot, usize)> = None;
         while self.unwritten(scratch) < low {
             let session = &mut self.dispatcher.session;
             let Some(item) = session.inbox.pop_front() else {
+                if let Some((slot, bytes)) = sent.take() {
+                    self.dispatcher.sent(slot, bytes, scratch);
+                }
+                let session = &mut self.dispatcher.session;
                 session.outbox.take(&mut session.inbox);
                 if session.inbox.is_empty() {
                     break;
@@ -309,7 +338,18 @@ impl Runner {
             };
             step = Step::Progress;
             match item {
-                Item::Deliver { slot, run } => self.dispatcher.deliver(slot, run, scratch),
+                Item::Deliver { slot, run } => {
+                    let bytes = run.bytes();
+                    self.dispatcher.deliver(slot, run, scratch);
+                    match &mut sent {
+                        Some((of, total)) if *of == slot => *total += bytes,
+                        _ => {
+                            if let Some((slot, bytes)) = sent.replace((slot, bytes)) {
+                                self.dispatcher.sent(slot, bytes, scratch);
+                            }
+                        }
+                    }
+                }
                 Item::Cancelled { slot } => self.dispatcher.consumer_cancelled(slot, scratch),
                 Item::Close { reason } => {
                     let fault = Fault::connection(ReplyCode::ConnectionForced, reason);
@@ -318,6 +358,9 @@ impl Runner {
                     }
                 }
             }
+        }
+        if let Some((slot, bytes)) = sent {
+            self.dispatcher.sent(slot, bytes, scratch);
         }
         step
     }

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_delivery_has_the_layout_of_the_specification() {
-        let expected = b"\x01\0\x03\0\0\0\x16\0\x3C\0\x3C\x02ct\0\0\0\0\0\0\0\x05\0\x02ex\x01k\xCE\
+        let expected = b"\x01\0\x03\0\0\0\x15\0\x3C\0\x3C\x02ct\0\0\0\0\0\0\0\x05\0\x02ex\x01k\xCE\
             \x02\0\x03\0\0\0\x0E\0\x3C\0\0\0\0\0\0\0\0\0\x04\0\0\xCE\
             \x03\0\x03\0\0\0\x04body\xCE";
         assert_eq!(deliver(&run_of(&[(b"k", b"body")]), 4096), expected);

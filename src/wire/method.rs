@@ -42,7 +42,9 @@ impl MethodError {
     /// The error with RabbitMQ's code and text. Each ends the connection.
     ///
     /// In two cases RabbitMQ has none, since its connection process dies and closes the socket without a word: an
-    /// unknown method is 503 here, as a known one is that no client may send, and a malformed table 502.
+    /// unknown method is 503 here, as a known one is that no client may send, and a malformed table 502. And on
+    /// channel 0 RabbitMQ turns malformed arguments into 541, by a slip of its error handling; here they are 501 there,
+    /// too.
     pub fn fault(&self) -> Fault {
         match self {
             MethodError::NoMethod { payload } => {
@@ -156,8 +158,8 @@ impl Field {
     }
 }
 
-/// The fields of each method that amq-protocol knows. RabbitMQ also knows `basic.credit` and its replies (60,200 to
-/// 60,202), to which it answers "unimplemented method" as we do.
+/// The fields of each method that amq-protocol knows: all of the protocol. RabbitMQ 4 also parses `basic.credit` and
+/// its replies (60,200 to 60,202), only to answer "unimplemented method", as is done here for what is not known.
 fn layout(class: u16, method: u16) -> Option<&'static [Field]> {
     use Field::*;
     Some(match (class, method) {

@@ -50,7 +50,7 @@ pub enum Property {
 const COUNT: usize = 14;
 
 impl Property {
-    fn flag(self) -> u16 {
+    const fn flag(self) -> u16 {
         0x8000 >> self as u16
     }
 }
@@ -80,11 +80,38 @@ impl PropertiesError {
 pub struct PropertiesView<'a> {
     bytes: &'a [u8],
     flags: u16,
-    has_cc: bool,
-    has_bcc: bool,
+    marks: Marks,
     /// Where each property's value starts, or would if it were there; the last is where they end. So the value of
     /// `i` is `starts[i]..starts[i + 1]`. A frame's size has 32 bits.
     starts: [u32; COUNT + 1],
+}
+
+/// What may stand behind the known values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    Unknown,
+}
+
+/// Headers that make a message take another way through the broker.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    cc: bool,
+    bcc: bool,
+}
+
+impl Marks {
+    /// Checks the headers that begin at `at` and returns the bytes they take.
+    #[inline]
+    fn read_headers(&mut self, bytes: &[u8], at: usize, max_depth: u8) -> Result<usize, TableError> {
+        let (entries, _rest) = table::split(bytes.get(at..).unwrap_or_default())?;
+        table::walk(entries, max_depth, |key, _entry| match key {
+            b"CC" => self.cc = true,
+            b"BCC" => self.bcc = true,
+            _ => {}
+        })?;
+        Ok(4 + entries.len())
+    }
 }
 
 impl<'a> PropertiesView<'a> {
@@ -94,66 +121,76 @@ impl<'a> PropertiesView<'a> {
     pub fn parse(bytes: &'a [u8], max_depth: u8) -> Result<PropertiesView<'a>, PropertiesError> {
         let first = bytes.first_chunk().ok_or(PropertiesError::Truncated)?;
         let flags = u16::from_be_bytes(*first);
-        let read = PropertiesView::read(bytes, flags, 2, max_depth).and_then(PropertiesView::ends_exactly);
+        let read = PropertiesView::read(bytes, flags, 2, Rest::Nothing, max_depth);
         if read.is_err() && flags & MORE_FLAGS != 0 {
-            return PropertiesView::parse_with_more_flags(bytes, flags, max_depth);
+            return PropertiesView::read_behind_more_flags(bytes, flags, max_depth);
         }
         read
     }
 
     /// As the specification has it: further words of flags, and values that only who set them can tell apart.
     #[cold]
-    fn parse_with_more_flags(bytes: &'a [u8], flags: u16, max_depth: u8) -> Result<Self, PropertiesError> {
-        let (mut word, mut further, mut values_at) = (flags, 0, 2);
+    fn read_behind_more_flags(bytes: &'a [u8], flags: u16, max_depth: u8) -> Result<Self, PropertiesError> {
+        let (mut word, mut rest, mut values_at) = (flags, Rest::Nothing, 2);
         while word & MORE_FLAGS != 0 {
             word = match bytes.get(values_at..values_at + 2) {
                 Some(&[high, low]) => u16::from_be_bytes([high, low]),
                 _ => return Err(PropertiesError::Truncated),
             };
-            further |= word & !MORE_FLAGS;
+            if word & !MORE_FLAGS != 0 {
+                rest = Rest::Unknown;
+            }
             values_at += 2;
         }
-        let view = PropertiesView::read(bytes, flags, values_at, max_depth)?;
-        if further == 0 { view.ends_exactly() } else { Ok(view) }
+        PropertiesView::read(bytes, flags, values_at, rest, max_depth)
     }
 
-    fn ends_exactly(self) -> Result<Self, PropertiesError> {
-        if self.starts[COUNT] as usize == self.bytes.len() { Ok(self) } else { Err(PropertiesError::TooLong) }
-    }
-
-    /// Reads the values that `flags` announce, which begin at `values_at`.
+    /// Finds and checks the values that `flags` announce, which begin at `values_at`.
+    ///
+    /// Written out for each property, not as a loop, so that `starts` is filled from registers: this runs for
+    /// every message.
     #[inline]
-    fn read(bytes: &'a [u8], flags: u16, values_at: usize, max_depth: u8) -> Result<Self, PropertiesError> {
-        let mut view = PropertiesView { bytes, flags, has_cc: false, has_bcc: false, starts: [0; COUNT + 1] };
+    fn read(bytes: &'a [u8], flags: u16, values_at: usize, rest: Rest, max_depth: u8) -> Result<Self, PropertiesError> {
         let mut at = values_at;
-        for i in 0..COUNT {
-            view.starts[i] = at as u32;
-            if flags & (0x8000 >> i) == 0 {
-                continue;
-            }
-            at += match i {
-                HEADERS => view.read_headers(at, max_depth)?,
-                DELIVERY_MODE | PRIORITY => 1,
-                TIMESTAMP => 8,
-                _ => 1 + *bytes.get(at).ok_or(PropertiesError::Truncated)? as usize,
+        let mut marks = Marks::default();
+        macro_rules! start_of {
+            ($property:ident, $size:expr) => {{
+                let start = at as u32;
+                if flags & Property::$property.flag() != 0 {
+                    at += $size;
+                }
+                start
+            }};
+        }
+        macro_rules! short_string {
+            () => {
+                1 + *bytes.get(at).ok_or(PropertiesError::Truncated)? as usize
             };
         }
-        view.starts[COUNT] = at as u32;
+        let starts = [
+            start_of!(ContentType, short_string!()),
+            start_of!(ContentEncoding, short_string!()),
+            start_of!(Headers, marks.read_headers(bytes, at, max_depth)?),
+            start_of!(DeliveryMode, 1),
+            start_of!(Priority, 1),
+            start_of!(CorrelationId, short_string!()),
+            start_of!(ReplyTo, short_string!()),
+            start_of!(Expiration, short_string!()),
+            start_of!(MessageId, short_string!()),
+            start_of!(Timestamp, 8),
+            start_of!(Type, short_string!()),
+            start_of!(UserId, short_string!()),
+            start_of!(AppId, short_string!()),
+            start_of!(ClusterId, short_string!()),
+            at as u32,
+        ];
         if at > bytes.len() {
             return Err(PropertiesError::Truncated);
         }
-        Ok(view)
-    }
-
-    #[inline]
-    fn read_headers(&mut self, at: usize, max_depth: u8) -> Result<usize, PropertiesError> {
-        let (entries, _rest) = table::split(self.bytes.get(at..).unwrap_or_default())?;
-        table::walk(entries, max_depth, |key, _entry| match key {
-            b"CC" => self.has_cc = true,
-            b"BCC" => self.has_bcc = true,
-            _ => {}
-        })?;
-        Ok(4 + entries.len())
+        if at < bytes.len() && rest == Rest::Nothing {
+            return Err(PropertiesError::TooLong);
+        }
+        Ok(PropertiesView { bytes, flags, marks, starts })
     }
 
     /// The bytes as they came: flags and values.
@@ -234,12 +271,12 @@ impl<'a> PropertiesView<'a> {
 
     /// Whether the headers have a `CC` or a `BCC`, of whatever type.
     pub fn has_cc_or_bcc(&self) -> bool {
-        self.has_cc || self.has_bcc
+        self.marks.cc || self.marks.bcc
     }
 
     /// Whether the headers have a `BCC`, so that [`PropertiesView::without_bcc`] would change anything.
     pub fn has_bcc(&self) -> bool {
-        self.has_bcc
+        self.marks.bcc
     }
 
     fn short_string(&self, property: Property) -> Option<&'a [u8]> {
@@ -347,11 +384,6 @@ impl<'a> PropertiesView<'a> {
         bytes
     }
 }
-
-const HEADERS: usize = Property::Headers as usize;
-const DELIVERY_MODE: usize = Property::DeliveryMode as usize;
-const PRIORITY: usize = Property::Priority as usize;
-const TIMESTAMP: usize = Property::Timestamp as usize;
 
 /// The milliseconds, or the reason why not as an Erlang term.
 fn parse_expiration(text: &[u8]) -> Result<u64, Vec<u8>> {

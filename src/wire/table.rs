@@ -26,6 +26,13 @@ pub struct TableLimits {
     pub max_depth: u8,
 }
 
+impl TableLimits {
+    /// Limits from a configured depth; more than 255 levels are never allowed, so that the stack is safe.
+    pub fn new(max_depth: u32) -> TableLimits {
+        TableLimits { max_depth: u8::try_from(max_depth).unwrap_or(u8::MAX) }
+    }
+}
+
 /// Why bytes are not a field table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TableError {
@@ -591,6 +598,8 @@ mod tests {
             assert_eq!(validate_entries(&deep, 255), Err(TableError::TooDeep { max_depth: 255 }));
         }
         assert_eq!(validate_entries(b"", 0), Err(TableError::TooDeep { max_depth: 0 }));
+        assert_eq!(TableLimits::new(64).max_depth, 64);
+        assert_eq!(TableLimits::new(256).max_depth, 255);
     }
 
     #[test]

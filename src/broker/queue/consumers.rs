@@ -60,15 +60,17 @@ impl Consumer {
         Capacity { messages: credit, bytes: self.new.window_bytes.saturating_sub(self.unsent_bytes) }
     }
 
+    /// Whether it may have its turn. A window that is nearly full waits until half of it is free: to top it up message
+    /// by message would break runs into crumbs.
     fn is_ready(&self) -> bool {
         let capacity = self.capacity();
-        !self.limited && capacity.messages > 0 && capacity.bytes > 0
+        !self.limited && capacity.messages > 0 && capacity.bytes > self.new.window_bytes / 2
     }
 
     /// Whether only its socket holds it back: it would take more at once if it read faster.
     pub fn is_held_by_socket(&self) -> bool {
         let capacity = self.capacity();
-        capacity.messages > 0 && capacity.bytes == 0
+        capacity.messages > 0 && capacity.bytes <= self.new.window_bytes / 2
     }
 
     pub fn assigned(&mut self, messages: u32, bytes: usize) {

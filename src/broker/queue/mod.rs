@@ -52,11 +52,11 @@ pub struct Queue {
 pub struct Pressure {
     /// Bytes of ready messages.
     pub ready_bytes: u64,
-    /// Messages that ever left the queue.
-    pub drained: u64,
-    /// Whether it has a consumer that would take more if its socket did.
+    /// Bytes that ever left the queue.
+    pub drained_bytes: u64,
+    /// Whether it has a consumer that would take more if its socket did, and none on the publisher's own connection,
+    /// which perhaps writes all before it reads.
     pub held_by_socket: bool,
-    pub consumers: u32,
 }
 
 impl Queue {
@@ -99,8 +99,11 @@ impl Queue {
     }
 
     /// Takes all messages of a chunk in, at the tail. A dead queue drops them: it was deleted after they were routed.
-    pub fn enqueue(&self, chunk: &Arc<Chunk>, wakes: &mut Wakes) {
-        self.lock().enqueue(chunk, wakes);
+    /// Returns how many bytes are ready then.
+    pub fn enqueue(&self, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> u64 {
+        let mut state = self.lock();
+        state.enqueue(chunk, wakes);
+        state.ready().bytes()
     }
 
     /// Takes the message at the front for `basic.get`; with it the number that remain ready.
@@ -188,25 +191,35 @@ impl Queue {
         Ok(Some(u32::try_from(remains.ready.messages()).unwrap_or(u32::MAX)))
     }
 
-    /// How much the queue should hold back its publishers.
-    pub fn pressure(&self) -> Pressure {
+    /// How much the queue should hold back a publisher on connection `publisher`.
+    pub fn pressure(&self, publisher: ConnectionId) -> Pressure {
         let state = self.lock();
+        let consumers = || state.consumers().iter();
         Pressure {
             ready_bytes: state.ready().bytes(),
-            drained: state.drained(),
-            held_by_socket: state.consumers().iter().any(|c| c.is_held_by_socket()),
-            consumers: state.consumers().count(),
+            drained_bytes: state.drained_bytes(),
+            held_by_socket: consumers().any(|c| c.is_held_by_socket())
+                && consumers().all(|c| c.new.connection != publisher),
         }
     }
 
-    /// Has `outbox` notified once the queue has drained, lost its last consumer, or been deleted or purged.
-    /// Returns false if that is so already.
-    pub fn pause_publisher(&self, outbox: &Arc<Outbox>) -> bool {
+    fn is_relieved(state: &QueueState, ready_bytes: u64) -> bool {
+        state.is_dead() || state.consumers().count() == 0 || state.ready().bytes() <= ready_bytes
+    }
+
+    /// Whether a publisher that waits for the queue to drain to `ready_bytes` has waited long enough.
+    pub fn is_drained_below(&self, ready_bytes: u64) -> bool {
+        Queue::is_relieved(&self.lock(), ready_bytes)
+    }
+
+    /// Has `outbox` notified once the queue has drained to `resume_bytes`, lost its last consumer, or been deleted or
+    /// purged. Returns false if that is so already.
+    pub fn pause_publisher(&self, outbox: &Arc<Outbox>, resume_bytes: u64) -> bool {
         let mut state = self.lock();
-        if state.is_dead() || state.ready().is_empty() || state.consumers().count() == 0 {
-            return false;
+        let pauses = !Queue::is_relieved(&state, resume_bytes);
+        if pauses {
+            state.pause_publisher(outbox, resume_bytes);
         }
-        state.pause_publisher(outbox);
-        true
+        pauses
     }
 }

@@ -45,10 +45,10 @@ pub struct QueueState {
     unacked: u64,
     dead: bool,
     had_consumer: bool,
-    /// Messages that ever left; tells a paused publisher whether anybody drains.
-    drained: u64,
-    /// Publishers that are not read until this queue has drained.
-    paused_publishers: Vec<Arc<Outbox>>,
+    /// Bytes that ever left; tells a paused publisher how fast the queue drains.
+    drained_bytes: u64,
+    /// Publishers that are not read until this queue has drained, and to how many ready bytes.
+    paused_publishers: Vec<(Arc<Outbox>, u64)>,
 }
 
 /// What a dead queue leaves, to be dropped once its lock is released.
@@ -67,7 +67,7 @@ impl QueueState {
             unacked: 0,
             dead: false,
             had_consumer: false,
-            drained: 0,
+            drained_bytes: 0,
             paused_publishers: Vec::new(),
         }
     }
@@ -84,8 +84,8 @@ impl QueueState {
         self.unacked
     }
 
-    pub fn drained(&self) -> u64 {
-        self.drained
+    pub fn drained_bytes(&self) -> u64 {
+        self.drained_bytes
     }
 
     pub fn consumers(&self) -> &Consumers {
@@ -107,7 +107,7 @@ impl QueueState {
     /// The message at the front, for `basic.get`.
     pub fn get(&mut self, no_ack: bool) -> Option<Run> {
         let run = self.ready.take(1, 0)?;
-        self.drained += 1;
+        self.drained_bytes += run.bytes() as u64;
         if !no_ack {
             self.unacked += 1;
         }
@@ -209,8 +209,11 @@ impl QueueState {
                 granted => self.give(index, granted, capacity.bytes, wakes),
             }
         }
-        if !self.paused_publishers.is_empty() && self.ready.bytes() <= self.resume_below() {
-            self.resume_publishers(wakes);
+        if !self.paused_publishers.is_empty() {
+            let ready_bytes = self.ready.bytes();
+            for (outbox, _) in self.paused_publishers.extract_if(.., |(_, resume)| ready_bytes <= *resume) {
+                outbox.notify(wakes);
+            }
         }
     }
 
@@ -255,7 +258,7 @@ impl QueueState {
             outbox.push(Item::Deliver { slot: consumer.new.slot, run }, wakes);
         }
         drop(outbox);
-        self.drained += u64::from(messages);
+        self.drained_bytes += bytes as u64;
         if !consumer.new.no_ack {
             self.unacked += u64::from(messages);
             if messages < granted {
@@ -266,19 +269,14 @@ impl QueueState {
         self.consumers.end_turn();
     }
 
-    /// Notes a publisher that is not read until the queue has drained.
-    pub fn pause_publisher(&mut self, outbox: &Arc<Outbox>) {
-        if !self.paused_publishers.iter().any(|paused| Arc::ptr_eq(paused, outbox)) {
-            self.paused_publishers.push(outbox.clone());
-        }
-    }
-
-    fn resume_below(&self) -> u64 {
-        0
+    /// Notes a publisher that is not read until at most `resume_bytes` are ready.
+    pub fn pause_publisher(&mut self, outbox: &Arc<Outbox>, resume_bytes: u64) {
+        self.paused_publishers.retain(|(paused, _)| !Arc::ptr_eq(paused, outbox));
+        self.paused_publishers.push((outbox.clone(), resume_bytes));
     }
 
     fn resume_publishers(&mut self, wakes: &mut Wakes) {
-        for outbox in self.paused_publishers.drain(..) {
+        for (outbox, _) in self.paused_publishers.drain(..) {
             outbox.notify(wakes);
         }
     }
