@@ -168,7 +168,7 @@ limits! {
 
     /// Bytes of unwritten output of a connection at which it is not read any more: only replies, returns and
     /// confirms go so far.
-    write_buffer_high_bytes: u64 = 4 * MIB, in 8 * KIB, GIB;
+    write_buffer_high_bytes: u64 = MIB, in 8 * KIB, GIB;
 }
 
 impl Limits {

@@ -172,6 +172,10 @@ impl Destinations {
         self.lists.remove(&id).map(|list| list.items).unwrap_or_default()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
     pub fn get(&self, id: DestinationId) -> &[Arc<Binding>] {
         self.lists.get(&id).map_or(&[], |list| list.as_slice())
     }

@@ -4,6 +4,9 @@
 //! went through, each read before the exchange's bindings were, or, through the default exchange, that its queues
 //! live.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;

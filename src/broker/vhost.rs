@@ -11,6 +11,8 @@
 mod bindings;
 mod exchanges;
 mod queues;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

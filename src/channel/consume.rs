@@ -61,11 +61,8 @@ impl Channel {
         if !qos.global {
             self.prefetch = qos.prefetch_count;
         }
-        let waiting = self.limiter.set_prefetch(shared);
-        for queue in waiting.iter().filter_map(|queue| queue.upgrade()) {
-            queue.limit_lifted(&self.limiter, &mut scratch.wakes);
-        }
-        debug_assert!(session.inbox.is_empty() || !self.closing);
+        self.limiter.set_prefetch(shared);
+        self.limit_lifted(session, scratch);
         self.reply(scratch, AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})));
         Ok(())
     }

@@ -59,8 +59,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Messages outstanding.
-    pub fn outstanding(&self) -> u64 {
+    #[cfg(test)]
+    fn outstanding(&self) -> u64 {
         self.outstanding
     }
 

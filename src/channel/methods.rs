@@ -231,7 +231,7 @@ impl Channel {
             }
             credit += if delivered.from.consumer.is_some() { delivered.run.count } else { 0 };
             let super::ledger::DeliveredFrom { queue, consumer } = delivered.from;
-            scratch.settled.push(Settled { queue, consumer, run: delivered.run });
+            scratch.settle(Settled { queue, consumer, run: delivered.run }, &mut session.routes);
         }
         session.apply(scratch);
         self.give_credit_back(credit, session, scratch);
@@ -239,6 +239,7 @@ impl Channel {
     }
 }
 
-pub(super) fn unimplemented() -> Fault {
+/// A method that clients do not send.
+pub fn unimplemented() -> Fault {
     Fault::connection(ReplyCode::CommandInvalid, "unimplemented method")
 }

@@ -13,6 +13,7 @@ use amq_protocol::protocol::AMQPClass;
 
 pub use self::content::Content;
 use self::ledger::Ledger;
+pub use self::methods::unimplemented;
 pub use self::publish::{Template, Whole};
 use self::transaction::Transaction;
 use crate::broker::outbox::ConsumerSlot;
@@ -89,12 +90,12 @@ impl Channel {
             self.requeue(returned, session, scratch);
             return Ok(());
         }
-        let settled = &mut scratch.settled;
         let mut credit = 0;
+        let routes = &mut session.routes;
         self.take_outstanding(settle, |delivered| {
             let ledger::DeliveredFrom { queue, consumer } = delivered.from;
             credit += if consumer.is_some() { delivered.run.count } else { 0 };
-            settled.push(Settled { queue, consumer, run: delivered.run });
+            scratch.settle(Settled { queue, consumer, run: delivered.run }, routes);
         })?;
         self.ledger.sweep();
         self.give_credit_back(credit, session, scratch);
@@ -113,13 +114,15 @@ impl Channel {
         if count == 0 {
             return;
         }
-        let waiting = self.limiter.release(count);
-        if waiting.is_empty() {
-            return;
-        }
-        // Credit of single consumers comes back first, so that a queue does not find its consumer without.
-        session.apply(scratch);
-        for queue in waiting.iter().filter_map(|queue| queue.upgrade()) {
+        self.limiter.give_back(count);
+        self.limit_lifted(session, scratch);
+    }
+
+    /// Lets queues go on that waited for the channel's limit.
+    fn limit_lifted(&self, session: &mut Session, scratch: &mut Scratch) {
+        while let Some(queue) = self.limiter.next_waiting() {
+            // Credit of single consumers comes back first, so that a queue does not find its consumer without.
+            session.apply(scratch);
             queue.limit_lifted(&self.limiter, &mut scratch.wakes);
         }
     }
@@ -200,7 +203,10 @@ impl Channel {
     ) -> Result<(), Fault> {
         session.apply(scratch);
         self.confirm(scratch);
-        self.handle(method, payload, session, scratch)
+        let handled = self.handle(method, payload, session, scratch);
+        // It may have changed where messages go.
+        session.routes.begin_batch();
+        handled
     }
 
     fn reply(&self, scratch: &mut Scratch, class: AMQPClass) {

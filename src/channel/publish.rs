@@ -129,6 +129,7 @@ impl Channel {
         }
         let Some(target) = template.target else { return 0 };
         let frame_bytes = template.wire.len() + template.body_bytes + 1;
+        scratch.settle_before_publishing_to(target, &session.routes);
         let mut chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
         chunk.reserve((data.len() / frame_bytes).min(4096) * (template.record.len() + template.body_bytes));
         let (mut at, mut count) = (0, 0);
@@ -178,11 +179,11 @@ impl Channel {
     /// Publishes a message that was assembled from its frames.
     pub fn publish_assembled(
         &mut self,
-        incoming: Box<Incoming>,
+        incoming: Incoming,
         session: &mut Session,
         scratch: &mut Scratch,
     ) -> Result<(), Fault> {
-        let Incoming { method, properties, body, .. } = *incoming;
+        let Incoming { method, properties, body, .. } = incoming;
         self.publish(method.publish(), &properties, Body::Owned(body), session, scratch).map(drop)
     }
 
@@ -205,7 +206,7 @@ impl Channel {
             Some(_) => None,
             None => Some(find_exchange(publish, session)?),
         };
-        let view = PropertiesView::parse(properties, session.limits().table_depth as u8).map_err(|e| e.fault())?;
+        let view = PropertiesView::parse(properties, session.limits().table_depth).map_err(|e| e.fault())?;
         let checked = self.check_properties(&view, session)?;
         let (target, same_for_alike) = match (known, exchange) {
             (Some(target), _) if checked.more_keys.is_empty() => (target, true),
@@ -347,6 +348,7 @@ impl Body<'_> {
 }
 
 fn enqueue(target: TargetId, body: Body<'_>, session: &mut Session, scratch: &mut Scratch) {
+    scratch.settle_before_publishing_to(target, &session.routes);
     let Scratch { prefix, batch, wakes, .. } = scratch;
     if prefix.len() + body.bytes().len() >= OWN_CHUNK_BYTES {
         batch.enqueue_alone(&mut session.routes, target, body.into_record(prefix), wakes);
@@ -371,7 +373,7 @@ fn route(
     let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
     keys.push(publish.routing_key);
     keys.extend_from_slice(&checked.more_keys);
-    let depth = session.limits().table_depth as u8;
+    let depth = session.limits().table_depth;
     let mut headers = || table::decode_entries(view.headers_bytes()?, depth).ok();
     let mut route = session.vhost.route(exchange, &keys, &mut headers);
     route.cacheable &= checked.more_keys.is_empty();

@@ -5,7 +5,7 @@ use amq_protocol::protocol::{AMQPClass, channel, connection};
 use super::scratch::Scratch;
 use super::session::Session;
 use crate::broker::outbox::ConsumerSlot;
-use crate::channel::{Channel, Template, Whole};
+use crate::channel::{Channel, Template, Whole, unimplemented};
 use crate::error::{Close, Fault, ReplyCode, Scope};
 use crate::storage::chunk::Run;
 use crate::wire::frame::{self, BODY, FrameHead, HEADER, HEARTBEAT, METHOD};
@@ -38,11 +38,20 @@ struct PartialBody {
     remaining: usize,
 }
 
+/// How far the input was handled.
+pub struct Processed {
+    /// In bytes.
+    pub used: usize,
+    /// There may be more to handle, once output has been written.
+    pub stopped: bool,
+}
+
 /// Frames in, replies out: everything of a connection but its socket.
 pub struct Dispatcher {
     pub session: Session,
     pub phase: Phase,
-    /// By number.
+    /// By number. Boxed, so that one that opens or closes does not move the others.
+    #[expect(clippy::vec_box)]
     channels: Vec<Box<Channel>>,
     template: Template,
     partial_body: Option<PartialBody>,
@@ -59,11 +68,14 @@ impl Dispatcher {
         }
     }
 
-    /// Handles every whole frame in `data`, and what there is of a body. Returns how many bytes it has used up.
-    /// An error is one that ends the connection.
-    pub fn process(&mut self, data: &[u8], scratch: &mut Scratch) -> Result<usize, Close> {
+    /// Handles every whole frame in `data`, and what there is of a body, until there are `output_max` bytes to write: a
+    /// few bytes can ask for many. Returns how many bytes it has used up. An error is one that ends the connection.
+    pub fn process(&mut self, data: &[u8], output_max: usize, scratch: &mut Scratch) -> Result<Processed, Close> {
         let mut at = 0;
         while self.phase != Phase::Closed {
+            if scratch.out.len() >= output_max {
+                return Ok(Processed { used: at, stopped: true });
+            }
             let rest = &data[at..];
             if self.phase == Phase::Open && self.template.matches(rest) {
                 let used = self.publish_alike(rest, scratch);
@@ -84,7 +96,7 @@ impl Dispatcher {
                 used => at += used,
             }
         }
-        Ok(at)
+        Ok(Processed { used: at, stopped: false })
     }
 
     /// Ends a turn of reading: what came is put into the queues, publishes are confirmed.
@@ -129,6 +141,10 @@ impl Dispatcher {
             let why = format!("{{invalid_frame_end_marker,{end}}}");
             return Err(no_method(head.frame_error(payload, &why)));
         }
+        if self.phase == Phase::Closing {
+            self.closing_frame(head, payload, scratch);
+            return Ok(head.frame_bytes());
+        }
         if head.kind == METHOD && head.channel != 0 && method_ids(payload) == Some((CLASS_BASIC, PUBLISH)) {
             return self.publish(head, payload, data, scratch);
         }
@@ -146,8 +162,7 @@ impl Dispatcher {
     fn publish(&mut self, head: FrameHead, payload: &[u8], data: &[u8], scratch: &mut Scratch) -> Result<usize, Close> {
         let at = self.open_channel(head, payload)?;
         let channel = &mut self.channels[at];
-        if self.phase == Phase::Open
-            && !channel.closing
+        if !channel.closing
             && channel.content.is_nothing()
             && let Some(whole) = Whole::read(data, head, self.session.frame_max)
         {
@@ -183,7 +198,7 @@ impl Dispatcher {
             let at = self.open_channel(head, payload)?;
             let channel = &mut self.channels[at];
             channel.content.check_method_allowed().map_err(|f| f.caused_by(CLASS_BASIC, PUBLISH))?;
-            if channel.closing || self.phase != Phase::Open {
+            if channel.closing {
                 return Ok(());
             }
             let result = channel.settle(settle, &mut self.session, scratch);
@@ -192,9 +207,6 @@ impl Dispatcher {
         let decoded = method::decode(payload, self.table_limits()).map_err(|e| e.close(head.channel))?;
         if head.channel == 0 {
             return self.connection_method(decoded, scratch).map_err(|fault| fault.caused_by(ids.0, ids.1));
-        }
-        if self.phase != Phase::Open {
-            return Ok(());
         }
         self.channel_method(head, payload, decoded, scratch)
     }
@@ -215,15 +227,19 @@ impl Dispatcher {
         channel.content.check_method_allowed().map_err(|f| f.caused_by(CLASS_BASIC, PUBLISH))?;
         match decoded {
             AMQPClass::Channel(channel::AMQPMethod::Close(_)) => {
-                self.end_channel(at, scratch);
+                // If both have sent a close, each also sends a close-ok, and the client's is still to come.
+                if !channel.closing {
+                    self.end_channel(at, scratch);
+                }
                 let ok = AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {}));
                 method::encode(&mut scratch.out, head.channel, ok);
                 Ok(())
             }
             AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)) => {
-                if channel.closing {
-                    self.channels.remove(at);
+                if !channel.closing {
+                    return Err(unimplemented().caused_by(ids.0, ids.1));
                 }
+                self.channels.remove(at);
                 Ok(())
             }
             AMQPClass::Channel(channel::AMQPMethod::Open(_)) if channel.closing => {
@@ -279,8 +295,9 @@ impl Dispatcher {
             return Ok(());
         }
         tracing::error!(
-            "channel exception on connection {}, channel {number}: {} (class {class_id}, method {method_id})",
-            self.session.name,
+            "channel error on AMQP connection {}, channel {number}: operation {} caused a channel exception {}",
+            self.session.described(),
+            method::name(class_id, method_id),
             close.fault
         );
         channel.confirm(scratch);
@@ -301,20 +318,13 @@ impl Dispatcher {
         use connection::AMQPMethod as M;
         match decoded {
             AMQPClass::Connection(M::Close(_)) => {
-                if self.phase == Phase::Open {
-                    self.end_batch(scratch);
-                    self.release(scratch);
-                }
+                self.end_batch(scratch);
+                self.release(scratch);
                 let ok = AMQPClass::Connection(M::CloseOk(connection::CloseOk {}));
                 method::encode(&mut scratch.out, 0, ok);
                 self.phase = Phase::Closed;
                 Ok(())
             }
-            AMQPClass::Connection(M::CloseOk(_)) if self.phase == Phase::Closing => {
-                self.phase = Phase::Closed;
-                Ok(())
-            }
-            _ if self.phase == Phase::Closing => Ok(()),
             AMQPClass::Connection(M::UpdateSecret(_)) => {
                 // The internal store has no tokens to renew, so there is nothing that could be refused.
                 let ok = AMQPClass::Connection(M::UpdateSecretOk(connection::UpdateSecretOk {}));
@@ -325,15 +335,30 @@ impl Dispatcher {
         }
     }
 
+    /// The broker has sent `connection.close`: only the client's answer counts, or its own close.
+    fn closing_frame(&mut self, head: FrameHead, payload: &[u8], scratch: &mut Scratch) {
+        const CLOSE: (u16, u16) = (10, 50);
+        const CLOSE_OK: (u16, u16) = (10, 51);
+        if head.kind != METHOD || head.channel != 0 {
+            return;
+        }
+        match method_ids(payload) {
+            Some(CLOSE) => {
+                let ok = AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}));
+                method::encode(&mut scratch.out, 0, ok);
+                self.phase = Phase::Closed;
+            }
+            Some(CLOSE_OK) => self.phase = Phase::Closed,
+            _ => {}
+        }
+    }
+
     fn content_header(&mut self, head: FrameHead, payload: &[u8], scratch: &mut Scratch) -> Result<(), Close> {
         let Some(header) = ContentHeader::read(payload) else {
             return Err(no_method(head.frame_error(payload, "unknown_frame")));
         };
         if head.channel == 0 {
             return Err(no_method(unexpected_frame(head, payload)));
-        }
-        if self.phase != Phase::Open {
-            return Ok(());
         }
         let Ok(at) = self.find(head.channel) else { return Err(no_method(not_a_method())) };
         let max_message_bytes = self.session.limits().max_message_bytes;
@@ -345,7 +370,7 @@ impl Dispatcher {
             return Ok(());
         }
         let result = match channel.content.header(&header, max_message_bytes) {
-            Ok(Some(incoming)) if !channel.closing => channel.publish_assembled(incoming, &mut self.session, scratch),
+            Ok(Some(incoming)) if !channel.closing => channel.publish_assembled(*incoming, &mut self.session, scratch),
             Ok(_) => Ok(()),
             Err(fault) => Err(fault),
         };
@@ -366,9 +391,6 @@ impl Dispatcher {
     fn begin_body(&mut self, head: FrameHead, payload: &[u8]) -> Result<bool, Close> {
         if head.channel == 0 {
             return Err(no_method(unexpected_frame(head, payload)));
-        }
-        if self.phase != Phase::Open {
-            return Ok(false);
         }
         let Ok(at) = self.find(head.channel) else { return Err(no_method(not_a_method())) };
         let channel = &mut self.channels[at];
@@ -421,10 +443,10 @@ impl Dispatcher {
         let Ok(at) = self.find(number) else { return Ok(()) };
         let channel = &mut self.channels[at];
         let Some(incoming) = channel.content.complete() else { return Ok(()) };
-        if channel.closing || self.phase != Phase::Open {
+        if channel.closing {
             return Ok(());
         }
-        let result = channel.publish_assembled(incoming, &mut self.session, scratch);
+        let result = channel.publish_assembled(*incoming, &mut self.session, scratch);
         self.handled(number, (CLASS_BASIC, PUBLISH), result, scratch)
     }
 

@@ -87,12 +87,15 @@ impl<'a> Handshake<'a> {
             return Err(Refusal::Silent("expected connection.start-ok".into()));
         };
         let capabilities = capabilities(&start_ok.client_properties);
+        if let Some(AMQPValue::LongString(given)) = start_ok.client_properties.inner().get("connection_name") {
+            self.name = format!("{} - {given}", self.name).into();
+        }
         let user = self.authenticate(&start_ok, capabilities)?;
         self.send(self.tune()).await?;
         let AMQPClass::Connection(connection::AMQPMethod::TuneOk(tune_ok)) = self.before_tune().await? else {
             return Err(Refusal::Silent("expected connection.tune-ok".into()));
         };
-        self.check_tuning(&tune_ok).map_err(|fault| Refusal::Close(fault.caused_by(10, 31)))?;
+        self.check_tuning(&tune_ok).map_err(|fault| Refusal::Close(fault.caused_by(10, 30)))?;
         let frame_max = if tune_ok.frame_max == 0 { u32::MAX } else { tune_ok.frame_max };
         let open = self.open_method(frame_max as usize).await?;
         let vhost = self.open(&open, &user).map_err(|fault| Refusal::Close(fault.caused_by(10, 40)))?;
@@ -218,7 +221,7 @@ impl<'a> Handshake<'a> {
     }
 
     fn table_limits(&self) -> TableLimits {
-        TableLimits { max_depth: self.broker.config.limits.table_depth as u8 }
+        TableLimits { max_depth: self.broker.config.limits.table_depth }
     }
 
     /// The next method frame: its channel and payload. Heartbeats are passed over.

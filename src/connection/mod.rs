@@ -119,12 +119,11 @@ async fn run(socket: TcpStream, login: Login, broker: Arc<Broker>) {
     let id = broker.new_connection_id();
     let (heartbeat_s, pipelined) = (login.heartbeat_s, login.pipelined.clone());
     let session = Session::new(login, id);
-    let (name, vhost, user) = (session.name.clone(), session.vhost.name().clone(), session.user.name.clone());
+    let described = session.described();
     broker.register(id, &session.outbox);
     let mut runner = Runner::new(socket, Dispatcher::new(session), pipelined, heartbeat_s);
     let ended = runner.run().await;
     broker.unregister(id);
-    let described = format!("{name}, vhost: '{vhost}', user: '{user}'");
     match ended {
         Ended::ByClient => tracing::info!("closing AMQP connection ({described})"),
         Ended::ByServer => tracing::info!("closing AMQP connection ({described}): closed by the broker"),

@@ -156,6 +156,11 @@ impl Batch {
         self.open == 0
     }
 
+    /// Whether some message on its way goes to this queue.
+    pub fn goes_to(&self, queue: QueueId, routes: &Routes) -> bool {
+        self.buckets[..self.open].iter().any(|bucket| routes.queues(bucket.target).iter().any(|q| q.id == queue))
+    }
+
     /// The open chunk for a target.
     #[inline]
     pub fn chunk(&mut self, routes: &mut Routes, target: TargetId, wakes: &mut Wakes) -> &mut OpenChunk {

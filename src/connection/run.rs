@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close_method;
-use super::dispatch::{Dispatcher, Phase};
+use super::dispatch::{Dispatcher, Phase, Processed};
 use super::flow::Flow;
 use super::scratch::Scratch;
 use crate::broker::outbox::{ConsumerSlot, Item};
@@ -44,6 +44,8 @@ pub struct Runner {
     dispatcher: Dispatcher,
     /// Read and not yet used: the beginning of a frame.
     input: Vec<u8>,
+    /// There are whole frames in `input`: handling them has to wait until output has been written.
+    input_waits: bool,
     /// Output that the socket did not take, from `written` on.
     output: Vec<u8>,
     written: usize,
@@ -89,6 +91,7 @@ impl Runner {
             socket,
             dispatcher,
             input,
+            input_waits: false,
             output: Vec::new(),
             written: 0,
             heartbeat: (heartbeat_s > 0).then(|| Heartbeat::new(heartbeat_s)),
@@ -233,6 +236,11 @@ impl Runner {
         if held || self.dispatcher.phase == Phase::Closed || self.unwritten(scratch) >= high {
             return Ok(Step::Nothing);
         }
+        if self.input_waits {
+            let input = std::mem::take(&mut self.input);
+            self.handle_input(&input, scratch);
+            return Ok(Step::Progress);
+        }
         let mut buffer = std::mem::take(&mut scratch.read);
         let read = self.read_into(cx, &mut buffer);
         let step = match read {
@@ -271,8 +279,11 @@ impl Runner {
 
     /// Handles what was read; keeps the beginning of a frame whose rest is to come.
     fn handle_input(&mut self, data: &[u8], scratch: &mut Scratch) {
-        match self.dispatcher.process(data, scratch) {
-            Ok(used) => {
+        let output_max = self.written + self.dispatcher.session.limits().write_buffer_high_bytes as usize;
+        self.input_waits = false;
+        match self.dispatcher.process(data, output_max, scratch) {
+            Ok(Processed { used, stopped }) => {
+                self.input_waits = stopped;
                 if used < data.len() && self.dispatcher.phase != Phase::Closed {
                     self.input.extend_from_slice(&data[used..]);
                 } else if self.input.capacity() > 0 {
@@ -302,11 +313,10 @@ impl Runner {
             return;
         }
         tracing::error!(
-            "error on AMQP connection {}: {} (class {}, method {})",
-            self.dispatcher.session.name,
-            close.fault,
-            close.class_id,
-            close.method_id
+            "error on AMQP connection {}: operation {} caused a connection exception {}",
+            self.dispatcher.session.described(),
+            method::name(close.class_id, close.method_id),
+            close.fault
         );
         self.dispatcher.end_batch(scratch);
         self.dispatcher.release(scratch);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::{ConsumerKey, Queue};
-use crate::connection::routes::{Batch, Routes};
+use crate::connection::routes::{Batch, Routes, TargetId};
 use crate::storage::chunk::Run;
 
 /// A settled run, to be reported to its queue.
@@ -25,8 +25,8 @@ pub struct Scratch {
     pub prefix: Vec<u8>,
     /// Messages on their way to queues.
     pub batch: Batch,
-    /// Deliveries settled in this turn.
-    pub settled: Vec<Settled>,
+    /// Deliveries settled in this turn and not yet reported.
+    settled: Vec<Settled>,
     /// Channels in confirm mode that have published in this turn.
     pub to_confirm: Vec<u16>,
     pub wakes: Wakes,
@@ -66,6 +66,29 @@ impl Scratch {
             self.batch.flush(routes, &mut self.wakes);
         }
         self.apply_settled();
+    }
+
+    /// Takes note of a settled run. What one queue sees happens in the order of the frames, so messages published to
+    /// the same queue before are handed over first.
+    pub fn settle(&mut self, settled: Settled, routes: &mut Routes) {
+        if !self.batch.is_empty() && self.batch.goes_to(settled.queue.id, routes) {
+            self.batch.flush(routes, &mut self.wakes);
+        }
+        self.settled.push(settled);
+    }
+
+    /// The other way round: reports what was settled before, if it concerns a queue that is to be published to.
+    pub fn settle_before_publishing_to(&mut self, target: TargetId, routes: &Routes) {
+        const LOOKED_AT_MAX: usize = 8;
+        if self.settled.is_empty() {
+            return;
+        }
+        let queues = routes.queues(target);
+        if self.settled.len() > LOOKED_AT_MAX
+            || self.settled.iter().any(|settled| queues.iter().any(|queue| queue.id == settled.queue.id))
+        {
+            self.apply_settled();
+        }
     }
 
     fn apply_settled(&mut self) {

@@ -34,7 +34,7 @@ pub struct LocalConsumer {
 
 pub struct Session {
     pub id: ConnectionId,
-    /// `127.0.0.1:40000 -> 127.0.0.1:5672`, as logs name it.
+    /// `127.0.0.1:40000 -> 127.0.0.1:5672`, and what the client calls itself, as logs name it.
     pub name: Arc<str>,
     pub broker: Arc<Broker>,
     pub vhost: Arc<VHost>,
@@ -75,8 +75,13 @@ impl Session {
         }
     }
 
+    /// Name, virtual host and user, as logs tell them.
+    pub fn described(&self) -> String {
+        format!("{}, vhost: '{}', user: '{}'", self.name, self.vhost.name(), self.user.name)
+    }
+
     pub fn table_limits(&self) -> TableLimits {
-        TableLimits { max_depth: self.limits().table_depth as u8 }
+        TableLimits { max_depth: self.limits().table_depth }
     }
 
     pub fn limits(&self) -> &Limits {

@@ -9,8 +9,7 @@
 //! than the depth it is given, an `u8`, so no input can exhaust the stack.
 //!
 //! Accepted are exactly the tags that RabbitMQ accepts: `S T b B s u I i l L d f t D F A x V`. Like RabbitMQ this
-//! refuses `U`, which the specification names for 16-bit integers (RabbitMQ and all clients write `s`), and numbers
-//! that are not finite. Keys are bytes here, whatever they say: RabbitMQ does not look into them.
+//! refuses `U`, which the specification names for 16-bit integers (RabbitMQ and all clients write `s`). Keys are bytes here, whatever they say: RabbitMQ does not look into them.
 
 use std::str;
 
@@ -43,9 +42,6 @@ pub enum TableError {
     UnknownTag(u8),
     #[error("field table is nested deeper than {max_depth} levels")]
     TooDeep { max_depth: u8 },
-    /// A float or double that is infinite or not a number, which RabbitMQ does not read either.
-    #[error("field table holds a number that is not finite")]
-    NotFinite,
 }
 
 impl TableError {
@@ -129,18 +125,10 @@ fn value_size(tag: u8, bytes: &[u8], depth: Depth) -> Result<usize, TableError> 
         b'l' | b'L' | b'T' => Ok(8),
         b'D' => Ok(5),
         b'V' => Ok(0),
-        b'f' => finite(4, bytes.first_chunk().map(|b| f32::from_be_bytes(*b).is_finite())),
-        b'd' => finite(8, bytes.first_chunk().map(|b| f64::from_be_bytes(*b).is_finite())),
+        b'f' => Ok(4),
+        b'd' => Ok(8),
         b'F' | b'A' => nested_size(tag, bytes, depth),
         unknown => Err(TableError::UnknownTag(unknown)),
-    }
-}
-
-fn finite(size: usize, finite: Option<bool>) -> Result<usize, TableError> {
-    match finite {
-        Some(true) => Ok(size),
-        Some(false) => Err(TableError::NotFinite),
-        None => Err(TableError::Truncated),
     }
 }
 
@@ -549,12 +537,12 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_not_finite_are_refused() {
+    fn numbers_that_are_not_finite_are_accepted() {
         for x in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let double = [&b"\x01kd"[..], &x.to_be_bytes()].concat();
-            assert_eq!(validate_entries(&double, 1), Err(TableError::NotFinite));
+            assert_eq!(validate_entries(&double, 1), Ok(()));
             let float = [&b"\x01kf"[..], &(x as f32).to_be_bytes()].concat();
-            assert_eq!(validate_entries(&float, 1), Err(TableError::NotFinite));
+            assert_eq!(validate_entries(&float, 1), Ok(()));
         }
     }
 

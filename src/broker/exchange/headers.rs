@@ -10,7 +10,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use amq_protocol::types::{AMQPValue, FieldTable};
+use amq_protocol::types::{AMQPValue, FieldTable, ShortString};
 
 use crate::broker::arguments::{Term, same_value, type_name};
 use crate::broker::binding::{Binding, FromSource};
@@ -78,7 +78,7 @@ impl XMatch {
     }
 }
 
-fn holds(headers: &FieldTable, name: &amq_protocol::types::ShortString, wanted: &AMQPValue) -> bool {
+fn holds(headers: &FieldTable, name: &ShortString, wanted: &AMQPValue) -> bool {
     match headers.inner().get(name) {
         None => false,
         Some(_) if matches!(wanted, AMQPValue::Void) => true,

@@ -1,5 +1,6 @@
 //! The limits that all consumers of one channel share.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -14,7 +15,7 @@ pub struct ChannelLimiter {
     ceiling: u32,
     outstanding: AtomicU32,
     some_wait: AtomicBool,
-    waiting: Mutex<Vec<Weak<Queue>>>,
+    waiting: Mutex<VecDeque<Weak<Queue>>>,
 }
 
 impl ChannelLimiter {
@@ -56,7 +57,8 @@ impl ChannelLimiter {
         self.outstanding.load(Ordering::SeqCst) >= self.limit()
     }
 
-    /// Gives back room that was acquired and not used.
+    /// Gives back room: acquired and not used, or of deliveries that were settled. In the second case queues may have
+    /// waited for it; see [`next_waiting`](Self::next_waiting).
     pub fn give_back(&self, count: u32) {
         self.outstanding.fetch_sub(count, Ordering::SeqCst);
     }
@@ -65,31 +67,27 @@ impl ChannelLimiter {
     pub fn wait(&self, queue: &Weak<Queue>) {
         let mut waiting = self.waiting.lock().expect("a limiter's lock is never held across a panic");
         if !waiting.iter().any(|w| w.ptr_eq(queue)) {
-            waiting.push(queue.clone());
+            waiting.push_back(queue.clone());
         }
         self.some_wait.store(true, Ordering::SeqCst);
     }
 
-    /// Gives back the room of settled deliveries. The queues returned may go on; the caller tells them, with no lock held.
-    #[must_use]
-    pub fn release(&self, count: u32) -> Vec<Weak<Queue>> {
-        self.outstanding.fetch_sub(count, Ordering::SeqCst);
-        self.take_waiting()
-    }
-
-    /// Changes the `global` prefetch; like [`release`](Self::release) it may let queues go on.
-    #[must_use]
-    pub fn set_prefetch(&self, prefetch: u32) -> Vec<Weak<Queue>> {
+    /// Changes the `global` prefetch; like [`give_back`](Self::give_back) it may let queues go on.
+    pub fn set_prefetch(&self, prefetch: u32) {
         self.prefetch.store(prefetch, Ordering::SeqCst);
-        self.take_waiting()
     }
 
-    fn take_waiting(&self) -> Vec<Weak<Queue>> {
-        if !self.some_wait.load(Ordering::SeqCst) || self.is_full() {
-            return Vec::new();
+    /// While there is room, the queue that has waited longest. The caller, who holds no lock, tells it, and asks again:
+    /// one that is refused once more waits behind all others, so that each has its turn.
+    pub fn next_waiting(&self) -> Option<Arc<Queue>> {
+        while self.some_wait.load(Ordering::SeqCst) && !self.is_full() {
+            let mut waiting = self.waiting.lock().expect("a limiter's lock is never held across a panic");
+            let next = waiting.pop_front();
+            self.some_wait.store(!waiting.is_empty(), Ordering::SeqCst);
+            if let Some(queue) = next?.upgrade() {
+                return Some(queue);
+            }
         }
-        let mut waiting = self.waiting.lock().expect("a limiter's lock is never held across a panic");
-        self.some_wait.store(false, Ordering::SeqCst);
-        std::mem::take(&mut waiting)
+        None
     }
 }

@@ -127,7 +127,7 @@ impl VHost {
     /// Whether a name is that of direct reply-to itself, under either name. To declare it always succeeds, with
     /// no message and one consumer, and declares nothing.
     pub fn is_reply_to_declared(name: &str) -> bool {
-        name == REPLY_TO || name == REPLY_TO_ALIAS
+        matches!(&*strip_line_ends(name), REPLY_TO | REPLY_TO_ALIAS)
     }
 
     fn reply_queue(&self, name: &str) -> Result<Arc<Queue>, Fault> {
