@@ -210,7 +210,7 @@ impl Channel {
 
     fn basic_get(&mut self, get: basic::Get, session: &mut Session, scratch: &mut Scratch) -> Result<(), Fault> {
         let queue = session.vhost.queue(&self.queue_name(get.queue.as_str())?, session.id)?;
-        let Some((run, remaining)) = queue.get(get.no_ack) else {
+        let Some((run, remaining)) = queue.get(get.no_ack, &mut scratch.wakes) else {
             self.reply(scratch, AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
             return Ok(());
         };

@@ -10,7 +10,7 @@
 //! Every frame that does not fit is a connection error 505, or 501 where a body is too long; the texts are RabbitMQ's.
 
 use crate::error::{Fault, ReplyCode};
-use crate::limits::MESSAGE_MAX_BYTES;
+use crate::limits::{Limits, MESSAGE_MAX_BYTES};
 use crate::wire::hot::{CLASS_BASIC, ContentHeader, Publish};
 
 /// The most that is set aside for a body before any of it has come.
@@ -80,17 +80,13 @@ impl Content {
     }
 
     /// A content header came. Returns the message if it has no body.
-    pub fn header(
-        &mut self,
-        header: &ContentHeader<'_>,
-        max_message_bytes: u64,
-    ) -> Result<Option<Box<Incoming>>, Fault> {
+    pub fn header(&mut self, header: &ContentHeader<'_>, limits: &Limits) -> Result<Option<Box<Incoming>>, Fault> {
         let method = match std::mem::take(self) {
             Content::Header(method) => method,
             Content::Nothing => return Err(unexpected("expected method frame, got non method frame instead")),
             Content::Body(_) => return Err(unexpected("expected content body, got non content body frame instead")),
         };
-        check_header(header, max_message_bytes)?;
+        check_header(header, limits)?;
         let incoming = Box::new(Incoming {
             method,
             properties: header.properties.into(),
@@ -144,7 +140,7 @@ impl Content {
 }
 
 /// Checks that hold for every content header, in whatever way its message is handled.
-pub fn check_header(header: &ContentHeader<'_>, max_message_bytes: u64) -> Result<(), Fault> {
+pub fn check_header(header: &ContentHeader<'_>, limits: &Limits) -> Result<(), Fault> {
     if header.class_id != CLASS_BASIC {
         let text = format!("expected content header for class 60, got one for class {} instead", header.class_id);
         return Err(unexpected(&text));
@@ -157,8 +153,14 @@ pub fn check_header(header: &ContentHeader<'_>, max_message_bytes: u64) -> Resul
         let text = format!("content body size {size} exceeds maximum allowed size {MESSAGE_MAX_BYTES}");
         return Err(Fault::connection(ReplyCode::FrameError, text));
     }
+    let max_message_bytes = limits.max_message_bytes;
     if size > max_message_bytes {
         let text = format!("message size {size} is larger than configured max size {max_message_bytes}");
+        return Err(Fault::precondition_failed(text));
+    }
+    let (header_bytes, max_header_bytes) = (header.properties.len(), limits.max_header_bytes);
+    if header_bytes > max_header_bytes as usize {
+        let text = format!("header size {header_bytes} is larger than configured max size {max_header_bytes}");
         return Err(Fault::precondition_failed(text));
     }
     Ok(())

@@ -67,10 +67,14 @@ impl Ledger {
     /// Files deliveries whose tags follow all filed before, or that were taken out before.
     pub fn file(&mut self, delivered: Delivered) {
         self.outstanding += u64::from(delivered.run.count);
-        if let Some(later) = self.entries.insert(delivered.first_tag, delivered) {
-            // What was put back had been the front of this entry, whose key it left behind.
+        // What is put back may have been part of the front of an entry, whose key it left behind.
+        if let Some((&key, entry)) = self.entries.range(..=delivered.first_tag).next_back()
+            && entry.first_tag > delivered.first_tag
+            && let Some(later) = self.entries.remove(&key)
+        {
             self.entries.insert(later.first_tag, later);
         }
+        self.entries.insert(delivered.first_tag, delivered);
     }
 
     /// Takes out one delivery.

@@ -127,7 +127,10 @@ impl Channel {
             template.target = session.routes.find(exchange, key);
             template.checked_in = session.routes.batch();
         }
-        let Some(target) = template.target else { return 0 };
+        // A route to nowhere is not for here: the publisher may want its message back.
+        let Some(target) = template.target.filter(|target| !session.routes.queues(*target).is_empty()) else {
+            return 0;
+        };
         let frame_bytes = template.wire.len() + template.body_bytes + 1;
         scratch.settle_before_publishing_to(target, &session.routes);
         let mut chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
@@ -157,7 +160,7 @@ impl Channel {
         session: &mut Session,
         scratch: &mut Scratch,
     ) -> Result<(), Fault> {
-        check_header(&whole.header, session.limits().max_message_bytes)?;
+        check_header(&whole.header, session.limits())?;
         let routed =
             self.publish(whole.publish, whole.header.properties, Body::Borrowed(whole.body), session, scratch)?;
         match routed {

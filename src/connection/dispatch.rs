@@ -361,7 +361,6 @@ impl Dispatcher {
             return Err(no_method(unexpected_frame(head, payload)));
         }
         let Ok(at) = self.find(head.channel) else { return Err(no_method(not_a_method())) };
-        let max_message_bytes = self.session.limits().max_message_bytes;
         let channel = &mut self.channels[at];
         if channel.content.is_nothing() && !channel.closing {
             return Err(no_method(not_a_method()));
@@ -369,7 +368,7 @@ impl Dispatcher {
         if channel.closing && channel.content.is_nothing() {
             return Ok(());
         }
-        let result = match channel.content.header(&header, max_message_bytes) {
+        let result = match channel.content.header(&header, self.session.limits()) {
             Ok(Some(incoming)) if !channel.closing => channel.publish_assembled(*incoming, &mut self.session, scratch),
             Ok(_) => Ok(()),
             Err(fault) => Err(fault),

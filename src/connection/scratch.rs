@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::{ConsumerKey, Queue};
 use crate::connection::routes::{Batch, Routes, TargetId};
@@ -92,17 +94,19 @@ impl Scratch {
     }
 
     fn apply_settled(&mut self) {
-        let settled = &self.settled;
-        let mut from = 0;
-        while from < settled.len() {
-            let queue = &settled[from].queue;
-            let same = settled[from..].iter().take_while(|s| Arc::ptr_eq(&s.queue, queue)).count();
-            let of_queue = &settled[from..from + same];
-            queue.settle(of_queue.iter().map(|s| (s.consumer, s.run.count)), &mut self.wakes);
-            from += same;
-        }
-        for settled in self.settled.drain(..) {
-            settled.run.settle();
+        let mut settled = self.settled.drain(..).peekable();
+        while let Some(Settled { queue, consumer, run }) = settled.next() {
+            let mut of_queue: SmallVec<[(Option<ConsumerKey>, u32); 8]> = SmallVec::new();
+            of_queue.push((consumer, run.count));
+            run.settle();
+            while let Some(Settled { consumer, run, .. }) = settled.next_if(|next| Arc::ptr_eq(&next.queue, &queue)) {
+                match of_queue.last_mut() {
+                    Some((last, count)) if *last == consumer => *count += run.count,
+                    _ => of_queue.push((consumer, run.count)),
+                }
+                run.settle();
+            }
+            queue.settle(of_queue, &mut self.wakes);
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::limiter::ChannelLimiter;
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{ConsumerSlot, Outbox};
@@ -40,8 +42,8 @@ pub struct Consumer {
     unsent_bytes: usize,
     /// Whether it is in its priority's ring, waiting for its turn.
     in_ring: bool,
-    /// Whether the channel's limit refused it, so that only the limiter brings it back.
-    limited: bool,
+    /// When the channel's limit refused it (a ticket), so that only the limiter brings it back.
+    limited: Option<u64>,
 }
 
 /// What a consumer may be given now.
@@ -64,7 +66,7 @@ impl Consumer {
     /// by message would break runs into crumbs.
     fn is_ready(&self) -> bool {
         let capacity = self.capacity();
-        !self.limited && capacity.messages > 0 && capacity.bytes > self.new.window_bytes / 2
+        self.limited.is_none() && capacity.messages > 0 && capacity.bytes > self.new.window_bytes / 2
     }
 
     /// Whether only its socket holds it back: it would take more at once if it read faster.
@@ -92,6 +94,7 @@ pub struct Consumers {
     slab: Vec<Option<Consumer>>,
     count: u32,
     next_id: u64,
+    next_ticket: u64,
     /// By falling priority.
     rings: Vec<Ring>,
 }
@@ -108,7 +111,7 @@ impl Consumers {
     pub fn add(&mut self, new: NewConsumer) -> ConsumerKey {
         let id = self.next_id;
         self.next_id += 1;
-        let consumer = Consumer { new, id, unacked: 0, unsent_bytes: 0, in_ring: false, limited: false };
+        let consumer = Consumer { new, id, unacked: 0, unsent_bytes: 0, in_ring: false, limited: None };
         let index = match self.slab.iter().position(Option::is_none) {
             Some(free) if (self.count as usize) < self.slab.len() => free,
             _ => {
@@ -167,16 +170,17 @@ impl Consumers {
         }
     }
 
-    /// Lets the consumers that `limiter` refused ask again.
+    /// Lets the consumers that `limiter` refused ask again, in the order in which they were refused.
     pub fn limit_lifted(&mut self, limiter: &Arc<ChannelLimiter>) {
-        for index in 0..self.slab.len() {
-            if let Some(consumer) = &mut self.slab[index]
-                && consumer.limited
-                && Arc::ptr_eq(&consumer.new.limiter, limiter)
-            {
-                consumer.limited = false;
-                self.rejoin(index as u32);
-            }
+        let of_limiter = |consumer: &Consumer| consumer.limited.filter(|_| Arc::ptr_eq(&consumer.new.limiter, limiter));
+        let mut refused: SmallVec<[(u64, u32); 4]> = (0..)
+            .zip(&self.slab)
+            .filter_map(|(index, consumer)| Some((of_limiter(consumer.as_ref()?)?, index)))
+            .collect();
+        refused.sort_unstable();
+        for (_, index) in refused {
+            self.at(index).limited = None;
+            self.rejoin(index);
         }
     }
 
@@ -224,7 +228,9 @@ impl Consumers {
 
     /// Ends the turn of the consumer at the front because its channel may have no more; see [`limit_lifted`](Self::limit_lifted).
     pub fn end_turn_limited(&mut self, index: u32) {
-        self.at(index).limited = true;
+        let ticket = self.next_ticket;
+        self.at(index).limited = Some(ticket);
+        self.next_ticket += 1;
         self.end_turn();
     }
 }

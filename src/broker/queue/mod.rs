@@ -107,9 +107,9 @@ impl Queue {
     }
 
     /// Takes the message at the front for `basic.get`; with it the number that remain ready.
-    pub fn get(&self, no_ack: bool) -> Option<(Run, u32)> {
+    pub fn get(&self, no_ack: bool, wakes: &mut Wakes) -> Option<(Run, u32)> {
         let mut state = self.lock();
-        let run = state.get(no_ack)?;
+        let run = state.get(no_ack, wakes)?;
         Some((run, u32::try_from(state.ready().messages()).unwrap_or(u32::MAX)))
     }
 

@@ -57,6 +57,21 @@ impl Ready {
         self.returned.insert(run.first_seq, run);
     }
 
+    /// How many messages [`take`](Self::take) would take.
+    pub fn front_within(&self, messages: u32, bytes: usize) -> u32 {
+        let front = self.returned.first_key_value().map(|(_, run)| run).or(self.fresh.front());
+        front.map_or(0, |run| run.count_within(bytes).min(messages))
+    }
+
+    /// If the message at the front keeps alive a chunk that is otherwise mostly settled, copies it out.
+    pub fn unpin_front(&mut self) {
+        if let Some(front) = self.fresh.front_mut()
+            && front.pins_dead_bytes()
+        {
+            *front = front.clone().copied_out();
+        }
+    }
+
     /// Takes messages from the front: one run of at most `messages` messages and, unless it is a single message,
     /// at most `bytes` bytes.
     pub fn take(&mut self, messages: u32, bytes: usize) -> Option<Run> {
@@ -89,5 +104,13 @@ impl Ready {
     fn count_in(&mut self, run: &Run) {
         self.messages += u64::from(run.count);
         self.bytes += run.bytes() as u64;
+    }
+}
+
+impl Drop for Ready {
+    /// Messages that are dropped where they wait are settled.
+    fn drop(&mut self) {
+        let returned = std::mem::take(&mut self.returned).into_values();
+        returned.chain(self.fresh.drain(..)).for_each(Run::settle);
     }
 }

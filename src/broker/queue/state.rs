@@ -14,8 +14,6 @@ use crate::storage::chunk::{Chunk, Run};
 const BACKLOG_MESSAGES: u64 = 512;
 /// The largest such block.
 const BLOCK_MESSAGES: u64 = 64;
-/// Runs that one consumer is given before the outbox is let go.
-const RUNS_PER_TURN: usize = 32;
 
 /// Messages that come back from a consumer or a channel.
 pub struct Returned {
@@ -105,12 +103,13 @@ impl QueueState {
     }
 
     /// The message at the front, for `basic.get`.
-    pub fn get(&mut self, no_ack: bool) -> Option<Run> {
+    pub fn get(&mut self, no_ack: bool, wakes: &mut Wakes) -> Option<Run> {
         let run = self.ready.take(1, 0)?;
         self.drained_bytes += run.bytes() as u64;
         if !no_ack {
             self.unacked += 1;
         }
+        self.notify_drained(wakes);
         Some(run)
     }
 
@@ -154,6 +153,7 @@ impl QueueState {
     pub fn sent(&mut self, key: ConsumerKey, bytes: usize, wakes: &mut Wakes) {
         self.consumers.sent(key, bytes);
         self.assign(wakes);
+        self.ready.unpin_front();
     }
 
     /// Notes that deliveries were acknowledged, or rejected for good.
@@ -165,6 +165,7 @@ impl QueueState {
             }
         }
         self.assign(wakes);
+        self.ready.unpin_front();
     }
 
     /// Lets consumers that a channel's limit held back go on.
@@ -203,12 +204,18 @@ impl QueueState {
                 continue;
             }
             let share = if waiting == 1 { u32::MAX } else { self.share(waiting) };
-            let want = capacity.messages.min(share).min(self.ready.messages().min(u64::from(u32::MAX)) as u32);
+            // Never more than will be given: what is taken from the channel's limit and given back might be what
+            // another queue was refused.
+            let want = self.ready.front_within(capacity.messages.min(share), capacity.bytes);
             match self.acquire(index, want) {
                 0 => self.consumers.end_turn_limited(index),
-                granted => self.give(index, granted, capacity.bytes, wakes),
+                granted => self.give(index, granted, wakes),
             }
         }
+        self.notify_drained(wakes);
+    }
+
+    fn notify_drained(&mut self, wakes: &mut Wakes) {
         if !self.paused_publishers.is_empty() {
             let ready_bytes = self.ready.bytes();
             for (outbox, _) in self.paused_publishers.extract_if(.., |(_, resume)| ready_bytes <= *resume) {
@@ -244,28 +251,17 @@ impl QueueState {
         }
     }
 
-    fn give(&mut self, index: u32, granted: u32, window_bytes: usize, wakes: &mut Wakes) {
+    /// Gives so many messages, all of one run, to the consumer whose turn it is.
+    fn give(&mut self, index: u32, messages: u32, wakes: &mut Wakes) {
+        let Some(run) = self.ready.take(messages, usize::MAX) else { return };
+        let bytes = run.bytes();
         let consumer = self.consumers.at(index);
-        let mut outbox = consumer.new.outbox.lock();
-        let (mut messages, mut bytes) = (0, 0);
-        for _ in 0..RUNS_PER_TURN {
-            if messages == granted || bytes >= window_bytes {
-                break;
-            }
-            let Some(run) = self.ready.take(granted - messages, window_bytes - bytes) else { break };
-            messages += run.count;
-            bytes += run.bytes();
-            outbox.push(Item::Deliver { slot: consumer.new.slot, run }, wakes);
-        }
-        drop(outbox);
-        self.drained_bytes += bytes as u64;
         if !consumer.new.no_ack {
             self.unacked += u64::from(messages);
-            if messages < granted {
-                consumer.new.limiter.give_back(granted - messages);
-            }
         }
+        self.drained_bytes += bytes as u64;
         consumer.assigned(messages, bytes);
+        consumer.new.outbox.push(Item::Deliver { slot: consumer.new.slot, run }, wakes);
         self.consumers.end_turn();
     }
 

@@ -1,0 +1,18 @@
+//! The rules of AMQP 0-9-1 as RabbitMQ applies them: exact class, method, code, text and order.
+
+mod alternate_exchange;
+mod basic_consume;
+mod basic_get_ack;
+mod basic_publish;
+mod channel;
+mod confirm;
+mod connection;
+mod exchange;
+mod frames;
+mod limits;
+mod properties;
+mod qos;
+mod queue;
+mod reply_to;
+mod traps;
+mod tx;
