@@ -11,6 +11,7 @@ use amq_protocol::protocol::connection::{AMQPMethod, Start};
 use amq_protocol::types::AMQPValue;
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::Bench;
 use crate::config::{Config, ConfigError, Flags};
 use crate::limits::FRAME_OVERHEAD_BYTES;
 
@@ -39,6 +40,11 @@ pub enum Command {
     ///
     /// Does not log in. Ends with 1 if there is no answer in time: fit for a health check.
     Ping(Ping),
+
+    /// Measure a broker: rates, latencies, processor time and memory
+    ///
+    /// Needs nothing else: without an address it starts a broker of its own. See docs/performance.md.
+    Bench(Bench),
 }
 
 macro_rules! examples {
@@ -51,7 +57,8 @@ Examples:
   leveret --vhost test                     the virtual hosts / and test
   leveret --config broker.toml             all other settings
   leveret check-config                     print all settings with their values
-  leveret ping                             is it running?"
+  leveret ping                             is it running?
+  leveret bench suite                      how fast is it on this machine?"
     };
 }
 

@@ -11,6 +11,10 @@ fn main() -> ExitCode {
         None => serve(cli.server),
         Some(Command::CheckConfig(args)) => check_config(args),
         Some(Command::Ping(ping)) => report(ping.run()),
+        Some(Command::Bench(bench)) => match bench.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => report(Err(error)),
+        },
     }
 }
 

@@ -235,6 +235,14 @@ impl Client {
         self.buffer.resize(BUFFER_MAX_BYTES.max(self.buffer.len()), 0);
     }
 
+    /// Gives the buffer of a connection back that is to do nothing for a while.
+    pub fn rest(&mut self) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            self.buffer = vec![0; FIRST_BUFFER_BYTES];
+        }
+    }
+
     /// The socket failed: what the broker said before is a better reason than a reset.
     fn lost(&mut self, error: &io::Error) -> BenchError {
         let _ = self.socket.set_read_timeout(Some(Duration::from_millis(100)));
@@ -251,8 +259,7 @@ impl Client {
 
     /// Closes the connection with the handshake.
     pub fn close(mut self) -> Result<()> {
-        let close =
-            connection::Close { reply_code: 200, reply_text: "done".into(), class_id: 0, method_id: 0 };
+        let close = connection::Close { reply_code: 200, reply_text: "done".into(), class_id: 0, method_id: 0 };
         self.call(0, AMQPClass::Connection(connection::AMQPMethod::Close(close))).map(drop)
     }
 

@@ -80,6 +80,10 @@ pub struct Load {
     /// Seconds to measure, after a second of warming up
     #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0)]
     pub seconds: f64,
+
+    /// What names begin with.
+    #[arg(skip = "bench")]
+    pub name: &'static str,
 }
 
 impl Default for Load {
@@ -100,6 +104,7 @@ impl Default for Load {
             random_keys: false,
             durable: false,
             seconds: 5.0,
+            name: "bench",
         }
     }
 }
@@ -109,7 +114,7 @@ impl Default for Load {
 pub struct Throughput {
     pub published_per_s: f64,
     pub delivered_per_s: f64,
-    /// The server's processor time for a million messages, delivered or published, whichever are more.
+    /// The server's processor time for a million messages: deliveries or, where nobody consumes, publishes.
     pub cpu_s_per_million: Option<f64>,
     pub resident_kib: Option<f64>,
 }
@@ -152,6 +157,7 @@ struct Moment {
 impl Load {
     pub fn topology(&self) -> Topology {
         Topology {
+            name: self.name,
             exchange: self.exchange,
             queues: self.queues,
             bindings: self.bindings,
@@ -237,12 +243,12 @@ impl Running {
         if !self.consumers.is_empty() && delivered == 0.0 {
             return Err(BenchError::new(format!("nothing was delivered in {seconds:.1} s")));
         }
-        let messages = published.max(delivered).max(1.0);
+        let messages = if self.consumers.is_empty() { published } else { delivered };
         let cpu_s = to.cpu_s.zip(from.cpu_s).map(|(to, from)| to - from);
         Ok(Throughput {
             published_per_s: published / seconds,
             delivered_per_s: delivered / seconds,
-            cpu_s_per_million: cpu_s.map(|cpu_s| cpu_s / messages * 1e6),
+            cpu_s_per_million: cpu_s.map(|cpu_s| cpu_s / messages.max(1.0) * 1e6),
             resident_kib: self.endpoint.pid.and_then(process::resident_kib),
         })
     }

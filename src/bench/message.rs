@@ -66,7 +66,7 @@ impl Message<'_> {
             body_size: self.body.len() as u64,
             properties: self.properties.clone(),
         };
-        append(out, &AMQPFrame::Header(CHANNEL, Box::new(header)));
+        append(out, &AMQPFrame::Header(CHANNEL, header));
         let body_at = out.len() + frame::HEAD_BYTES;
         for part in self.body.chunks(frame_max - OVERHEAD_BYTES) {
             let at = frame::begin(out, BODY, CHANNEL);
@@ -89,8 +89,7 @@ mod tests {
 
     #[test]
     fn a_publish_is_three_frames_and_tells_where_its_body_is() {
-        let message =
-            Message { exchange: "", routing_key: "q", properties: Properties::None.of(0), body: b"12345678" };
+        let message = Message { exchange: "", routing_key: "q", properties: Properties::None.of(0), body: b"12345678" };
         let mut out = b"before".to_vec();
         let body_at = message.publish(&mut out, 4096);
         assert_eq!(&out[body_at..body_at + 8], b"12345678");
@@ -105,8 +104,7 @@ mod tests {
     #[test]
     fn varied_properties_are_of_one_length_and_differ() {
         let encoded = |n| {
-            let message =
-                Message { exchange: "", routing_key: "q", properties: Properties::Varied.of(n), body: b"" };
+            let message = Message { exchange: "", routing_key: "q", properties: Properties::Varied.of(n), body: b"" };
             let mut out = Vec::new();
             message.publish(&mut out, 4096);
             out

@@ -49,8 +49,7 @@ impl<'a> Encoder<'a> {
 
     fn append(&mut self, out: &mut Vec<u8>) {
         let topology = self.load.topology();
-        let route =
-            if self.load.random_keys { self.random.random_range(0..topology.routes()) } else { self.producer };
+        let route = if self.load.random_keys { self.random.random_range(0..topology.routes()) } else { self.producer };
         let mut properties = self.load.props.of(u64::from(self.producer) << 32 | self.encoded);
         if self.load.durable {
             properties = properties.with_delivery_mode(2);

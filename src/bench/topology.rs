@@ -24,12 +24,12 @@ impl ExchangeType {
     }
 }
 
-const EXCHANGE: &str = "bench";
-
 /// Queues, and routes to them: route `n` leads to queue `n` modulo their number, whatever the exchange (but a fanout,
 /// where each leads to all).
 #[derive(Clone, Debug)]
 pub struct Topology {
+    /// The name of the exchange, and how those of the queues begin.
+    pub name: &'static str,
     /// `None` is the default exchange, where the routes are the queues' names.
     pub exchange: Option<ExchangeType>,
     pub queues: u32,
@@ -39,12 +39,17 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// One transient queue, reached through the default exchange.
+    pub fn one_queue(name: &'static str) -> Topology {
+        Topology { name, exchange: None, queues: 1, bindings: 0, durable: false }
+    }
+
     pub fn queue(&self, n: u32) -> String {
-        format!("bench-{:05}", n % self.queues)
+        format!("{}-{:05}", self.name, n % self.queues)
     }
 
     pub fn exchange(&self) -> &'static str {
-        if self.exchange.is_some() { EXCHANGE } else { "" }
+        if self.exchange.is_some() { self.name } else { "" }
     }
 
     /// How many routing keys there are to choose from.
@@ -74,7 +79,7 @@ impl Topology {
         self.delete_with(&mut client)?;
         if let Some(kind) = self.exchange {
             let declare = exchange::Declare {
-                exchange: EXCHANGE.into(),
+                exchange: self.name.into(),
                 kind: kind.name().into(),
                 passive: false,
                 durable: self.durable,
@@ -99,7 +104,7 @@ impl Topology {
         let mut out = Vec::new();
         let last = self.routes() - 1;
         for route in 0..last {
-            let bind = bind_queue(&self.queue(route), EXCHANGE, &self.binding_key(route), true);
+            let bind = bind_queue(&self.queue(route), self.name, &self.binding_key(route), true);
             crate::wire::method::encode(&mut out, CHANNEL, bind);
             if out.len() > 60_000 {
                 client.send(&out)?;
@@ -107,7 +112,7 @@ impl Topology {
             }
         }
         client.send(&out)?;
-        client.call(CHANNEL, bind_queue(&self.queue(last), EXCHANGE, &self.binding_key(last), false)).map(drop)
+        client.call(CHANNEL, bind_queue(&self.queue(last), self.name, &self.binding_key(last), false)).map(drop)
     }
 
     pub fn delete(&self, endpoint: &Endpoint) -> Result<()> {
@@ -118,7 +123,7 @@ impl Topology {
 
     fn delete_with(&self, client: &mut Client) -> Result<()> {
         if self.exchange.is_some() {
-            let delete = exchange::Delete { exchange: EXCHANGE.into(), if_unused: false, nowait: false };
+            let delete = exchange::Delete { exchange: self.name.into(), if_unused: false, nowait: false };
             client.call(CHANNEL, AMQPClass::Exchange(exchange::AMQPMethod::Delete(delete)))?;
         }
         for n in 0..self.queues {

@@ -144,6 +144,8 @@ impl Ledger {
 }
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::broker::queue::QueueDefinition;

@@ -156,6 +156,13 @@ impl Batch {
         self.open == 0
     }
 
+    /// Whether there are many open chunks with little in each.
+    pub fn is_thin(&self) -> bool {
+        const THIN_BYTES: usize = 16 * 1024;
+        let open = &self.buckets[..self.open];
+        open.len() >= 8 && open.iter().map(|bucket| bucket.chunk.bytes()).sum::<usize>() < open.len() * THIN_BYTES
+    }
+
     /// Whether some message on its way goes to this queue.
     pub fn goes_to(&self, queue: QueueId, routes: &Routes) -> bool {
         self.buckets[..self.open].iter().any(|bucket| routes.queues(bucket.target).iter().any(|q| q.id == queue))

@@ -6,13 +6,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close_method;
@@ -50,11 +51,15 @@ pub struct Runner {
     output: Vec<u8>,
     written: usize,
     heartbeat: Option<Heartbeat>,
-    /// When the wait for `close-ok` ends.
+    /// The broker has sent `connection.close`.
+    closed_by_server: bool,
+    /// When the wait for `close-ok`, or for the last words to be read, ends.
     close_deadline: Option<Pin<Box<Sleep>>>,
     /// The client has been told that it is blocked, and is not read.
     blocked: bool,
     flow: Flow,
+    /// When it last delivered something, if it has not been woken since.
+    delivered_at: Option<Instant>,
 }
 
 /// Heartbeats both ways (specification, section 4.2.7). A tick every half interval sends one if nothing was written
@@ -78,11 +83,22 @@ impl Heartbeat {
 }
 
 /// What a step came to.
+#[derive(Clone, Copy)]
 enum Step {
-    /// There may be more to do at once.
-    Progress,
+    /// So many bytes were read or written, and there may be more to do at once.
+    Moved(usize),
     /// Nothing to do until woken.
     Nothing,
+}
+
+impl Step {
+    fn and(self, other: Step) -> Step {
+        match (self, other) {
+            (Step::Moved(a), Step::Moved(b)) => Step::Moved(a + b),
+            (Step::Moved(a), Step::Nothing) | (Step::Nothing, Step::Moved(a)) => Step::Moved(a),
+            (Step::Nothing, Step::Nothing) => Step::Nothing,
+        }
+    }
 }
 
 impl Runner {
@@ -95,9 +111,11 @@ impl Runner {
             output: Vec::new(),
             written: 0,
             heartbeat: (heartbeat_s > 0).then(|| Heartbeat::new(heartbeat_s)),
+            closed_by_server: false,
             close_deadline: None,
             blocked: false,
             flow: Flow::default(),
+            delivered_at: None,
         }
     }
 
@@ -134,6 +152,7 @@ impl Runner {
         method::encode(&mut scratch.out, 0, ok);
         let input = std::mem::take(&mut self.input);
         self.handle_input(&input, scratch);
+        self.end_batch(scratch);
     }
 
     /// Lets the turn write behind what still waits to be written. Returns the thread's own buffer meanwhile.
@@ -162,34 +181,68 @@ impl Runner {
         scratch.out.len() - self.written
     }
 
-    /// Reads once, hands over what came, writes deliveries, flushes; then lets others run. Waits if there was nothing.
+    /// Works until nothing is left to do, and then waits; or until it has moved so much that others should have the
+    /// thread, above all those whom it has just given something to do.
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<Ended> {
-        let mut progress = false;
-        match self.read(cx, scratch) {
-            Ok(Step::Progress) => progress = true,
-            Ok(Step::Nothing) => {}
-            Err(_) => return Poll::Ready(Ended::Lost),
+        const MUCH_BYTES: usize = 32 * 1024;
+        if self.defer_to_publishers(cx) {
+            return Poll::Pending;
         }
-        // Those who wait for what has been published need not wait for our own output.
-        scratch.wakes.wake_all();
-        progress |= matches!(self.deliver(scratch), Step::Progress);
-        self.look_at_alarm(scratch);
-        match self.write(cx, scratch) {
-            Ok(Step::Progress) => progress = true,
-            Ok(Step::Nothing) => {}
-            Err(_) => return Poll::Ready(Ended::Lost),
-        }
-        if self.dispatcher.phase == Phase::Closed && self.unwritten(scratch) == 0 {
-            let by_client = self.close_deadline.is_none();
-            return Poll::Ready(if by_client { Ended::ByClient } else { Ended::ByServer });
-        }
-        let low = self.dispatcher.session.limits().write_buffer_low_bytes as usize;
-        let wants_items = self.unwritten(scratch) < low;
-        if !progress && self.dispatcher.session.outbox.park(cx.waker(), wants_items) {
-            return self.wait(cx, scratch);
+        let mut moved = 0;
+        while moved < MUCH_BYTES {
+            let Ok(step) = self.step(cx, scratch) else { return Poll::Ready(self.socket_ended()) };
+            if self.dispatcher.phase == Phase::Closed && self.unwritten(scratch) == 0 {
+                return Poll::Ready(self.socket_ended());
+            }
+            match step {
+                Step::Moved(bytes) => moved += bytes,
+                Step::Nothing => {
+                    let wants_items = self.unwritten(scratch) < self.low_mark();
+                    if self.dispatcher.session.outbox.park(cx.waker(), wants_items) {
+                        return self.wait(cx, scratch);
+                    }
+                    moved += MUCH_BYTES / 8;
+                }
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Woken again right after it has delivered: lets everyone run who is ready first, once. When many connections
+    /// publish a message each, they are then delivered in one write and not in one write each.
+    fn defer_to_publishers(&mut self, cx: &mut Context<'_>) -> bool {
+        const RIGHT_AFTER: Duration = Duration::from_micros(10);
+        let delivered = self.delivered_at.take();
+        if !delivered.is_some_and(|at| at.elapsed() < RIGHT_AFTER) {
+            return false;
+        }
+        // The runtime wakes whoever yields after it has polled for input.
+        pin!(yield_now()).poll(cx).is_pending()
+    }
+
+    /// Reads once, hands over what came, takes what there is to deliver, and writes.
+    fn step(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
+        let read = self.read(cx, scratch)?;
+        // Those who wait for what has been published need not wait for our own output.
+        scratch.wakes.wake_all();
+        let delivered = self.deliver(scratch);
+        self.look_at_alarm(scratch);
+        let written = self.write(cx, scratch)?;
+        Ok(read.and(delivered).and(written))
+    }
+
+    fn low_mark(&self) -> usize {
+        self.dispatcher.session.limits().write_buffer_low_bytes as usize
+    }
+
+    /// What the end of the socket means now.
+    fn socket_ended(&self) -> Ended {
+        match self.dispatcher.phase {
+            Phase::Open => Ended::Lost,
+            _ if self.closed_by_server => Ended::ByServer,
+            _ => Ended::ByClient,
+        }
     }
 
     /// Nothing is left to do: waits for the socket, the outbox (both registered by now), or a deadline.
@@ -239,22 +292,41 @@ impl Runner {
         if self.input_waits {
             let input = std::mem::take(&mut self.input);
             self.handle_input(&input, scratch);
-            return Ok(Step::Progress);
+            self.end_batch(scratch);
+            return Ok(Step::Moved(input.len()));
         }
         let mut buffer = std::mem::take(&mut scratch.read);
-        let read = self.read_into(cx, &mut buffer);
-        let step = match read {
-            Poll::Pending => Ok(Step::Nothing),
-            Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Poll::Ready(Ok(filled)) => {
-                self.input.clear();
-                self.handle_input(&buffer[..filled], scratch);
-                Ok(Step::Progress)
-            }
-        };
+        let step = self.read_batch(cx, &mut buffer, scratch);
         scratch.read = buffer;
         step
+    }
+
+    /// Reads once and handles what came; reads on at once while there is more and what came is spread so thinly over
+    /// queues that to hand it over now would make many small writes.
+    fn read_batch(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>, scratch: &mut Scratch) -> io::Result<Step> {
+        const READS_MAX: usize = 8;
+        let mut moved = 0;
+        for reads in 1..=READS_MAX {
+            let before = self.input.len();
+            let filled = match self.read_into(cx, buffer) {
+                Poll::Pending if reads == 1 => return Ok(Step::Nothing),
+                Poll::Pending => break,
+                Poll::Ready(result) => result?,
+            };
+            if filled == 0 {
+                self.end_batch(scratch);
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.input.clear();
+            self.handle_input(&buffer[..filled], scratch);
+            moved += filled - before;
+            let more_is_there = filled - before >= READ_BUFFER_BYTES / 2;
+            if !more_is_there || self.input_waits || !scratch.batch.is_thin() || self.dispatcher.phase != Phase::Open {
+                break;
+            }
+        }
+        self.end_batch(scratch);
+        Ok(Step::Moved(moved))
     }
 
     /// Reads behind what is left of the last read. Returns how many bytes there are then, 0 at the end of the stream.
@@ -289,12 +361,12 @@ impl Runner {
                 } else if self.input.capacity() > 0 {
                     self.input = Vec::new();
                 }
-                self.end_batch(scratch);
             }
             Err(close) => self.close(close, scratch),
         }
     }
 
+    /// What was read is handed to the queues, publishes are confirmed, and a queue that is too full noted.
     fn end_batch(&mut self, scratch: &mut Scratch) {
         let session = &self.dispatcher.session;
         scratch.batch.flow_bytes = session.limits().queue_flow_bytes;
@@ -322,6 +394,7 @@ impl Runner {
         self.dispatcher.release(scratch);
         method::encode(&mut scratch.out, 0, close_method(&close));
         self.dispatcher.phase = Phase::Closing;
+        self.closed_by_server = true;
         self.input = Vec::new();
         let timeout = self.dispatcher.session.limits().close_timeout();
         self.close_deadline = Some(Box::pin(sleep_until(Instant::now() + timeout)));
@@ -329,7 +402,7 @@ impl Runner {
 
     /// Encodes what queues have assigned, while the output is below its low mark.
     fn deliver(&mut self, scratch: &mut Scratch) -> Step {
-        let low = self.dispatcher.session.limits().write_buffer_low_bytes as usize;
+        let low = self.low_mark();
         let mut step = Step::Nothing;
         // Written for the consumer whose runs are being written, and not yet reported to its queue.
         let mut sent: Option<(ConsumerSlot, usize)> = None;
@@ -346,7 +419,7 @@ impl Runner {
                 }
                 continue;
             };
-            step = Step::Progress;
+            step = Step::Moved(0);
             match item {
                 Item::Deliver { slot, run } => {
                     let bytes = run.bytes();
@@ -371,6 +444,9 @@ impl Runner {
         }
         if let Some((slot, bytes)) = sent {
             self.dispatcher.sent(slot, bytes, scratch);
+        }
+        if matches!(step, Step::Moved(_)) {
+            self.delivered_at = Some(Instant::now());
         }
         step
     }
@@ -408,7 +484,7 @@ impl Runner {
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Ready(Ok(n)) => {
                     self.written += n;
-                    step = Step::Progress;
+                    step = Step::Moved(0);
                     if let Some(heartbeat) = &mut self.heartbeat {
                         heartbeat.wrote = true;
                     }

@@ -114,6 +114,10 @@ impl OpenChunk {
         self.records == 0
     }
 
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn is_full(&self) -> bool {
         self.bytes.len() >= Self::FULL_BYTES
     }
@@ -246,6 +250,8 @@ impl Run {
     }
 }
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests {
     use super::super::record::append_prefix;

@@ -5,6 +5,8 @@
 
 mod consumers;
 pub mod limiter;
+#[cfg(test)]
+mod model_tests;
 mod ready;
 mod state;
 

@@ -1,0 +1,301 @@
+"""Sequences of methods from a seed.
+
+Two connections with two channels each work on a few queues and exchanges; a third connection
+watches. Most methods are valid. A sequence keeps to what has one right answer: a channel
+consumes from one queue only (deliveries from two queues have no order), and an error that ends
+a connection is its last step (what else that ends is noticed at no certain time).
+"""
+
+import random
+
+QUEUES = ("qa", "qb", "qc", "qd")
+EXCHANGES = ("xa", "xb", "xc")
+SOURCES = EXCHANGES + ("amq.direct", "amq.fanout", "amq.topic", "amq.headers")
+TYPES = ("direct", "fanout", "topic", "headers")
+KEYS = ("k", "k.l", "k.l.m", "", "qa")
+PATTERNS = KEYS + ("#", "*", "k.*", "#.l.#", "*.l")
+HEADERS = ({}, {"h": 1}, {"h": 2, "g": "x"}, {"g": "x"})
+STEPS = 40
+
+
+def run_sequence(seed, session):
+    _Sequence(random.Random(seed), session).run()
+
+
+class _Worker:
+    """What the sequence knows of a channel it works with."""
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.forget()
+
+    def forget(self):
+        self.mode = "plain"
+        self.unsettled = []
+        self.consumers = {}  # tag to no_ack
+        self.consumed_queue = None
+
+
+class _Sequence:
+    def __init__(self, chance, session):
+        self.chance = chance
+        self.session = session
+        self.bodies = 0
+        self.tags = 0
+        self.connections = [session.connect(), session.connect()]
+        self.workers = [_Worker(c.channel(number)) for c in self.connections for number in (1, 2)]
+        self.watcher = session.channel()
+
+    def run(self):
+        for worker in self.workers:
+            self.choose_mode(worker)
+        for queue in QUEUES:
+            self.one_of(self.workers).channel.call("queue.declare", queue=queue, **self.queue_fields())
+            self.reopen_closed()
+        for exchange in EXCHANGES:
+            self.one_of(self.workers).channel.call("exchange.declare", exchange=exchange, **self.exchange_fields())
+            self.reopen_closed()
+        for _ in range(STEPS):
+            operation = self.chance.choices(list(self.OPERATIONS), list(self.OPERATIONS.values()))[0]
+            worker = self.one_of(self.workers)
+            operation(self, worker)
+            self.keep_books()
+            self.reopen_closed()
+        self.watch()
+        if self.chance.random() < 0.3:
+            self.fatal_error(self.one_of(self.workers))
+        self.finish()
+
+    # --- Choosing ---
+
+    def one_of(self, choices):
+        return self.chance.choice(list(choices))
+
+    def maybe(self, probability):
+        return self.chance.random() < probability
+
+    def queue(self):
+        return "absent" if self.maybe(0.03) else self.one_of(QUEUES)
+
+    def queue_fields(self):
+        fields = {}
+        if self.maybe(0.15):
+            fields["durable"] = True
+        if self.maybe(0.1):
+            fields["auto_delete"] = True
+        if self.maybe(0.08):
+            fields["exclusive"] = True
+        if self.maybe(0.1):
+            fields["arguments"] = {"x-max-length": self.one_of((50, 60))}
+        return fields
+
+    def exchange_fields(self):
+        fields = {"type": self.one_of(TYPES)}
+        if self.maybe(0.15):
+            fields["auto_delete"] = True
+        if self.maybe(0.05):
+            fields["internal"] = True
+        if self.maybe(0.25):
+            fields["arguments"] = {"alternate-exchange": self.one_of(SOURCES + ("absent",))}
+        return fields
+
+    def binding_fields(self):
+        fields = {"routing_key": self.one_of(PATTERNS)}
+        if self.maybe(0.3):
+            fields["arguments"] = self.one_of(HEADERS) | self.one_of(({}, {"x-match": "any", "any": 1}, {"x-match": "all"}))
+        return fields
+
+    # --- Operations ---
+
+    def queue_declare(self, worker):
+        worker.channel.call("queue.declare", queue=self.one_of(QUEUES), **self.queue_fields())
+
+    def queue_declare_passive(self, worker):
+        worker.channel.call("queue.declare", queue=self.queue(), passive=True)
+
+    def queue_delete(self, worker):
+        worker.channel.call("queue.delete", queue=self.queue(), if_unused=self.maybe(0.3), if_empty=self.maybe(0.3))
+        self.watch()
+
+    def queue_purge(self, worker):
+        worker.channel.call("queue.purge", queue=self.queue())
+
+    def queue_bind(self, worker):
+        exchange = "absent" if self.maybe(0.03) else self.one_of(SOURCES)
+        worker.channel.call("queue.bind", queue=self.queue(), exchange=exchange, **self.binding_fields())
+
+    def queue_unbind(self, worker):
+        worker.channel.call("queue.unbind", queue=self.queue(), exchange=self.one_of(SOURCES), **self.binding_fields())
+
+    def exchange_declare(self, worker):
+        worker.channel.call("exchange.declare", exchange=self.one_of(EXCHANGES), **self.exchange_fields())
+
+    def exchange_delete(self, worker):
+        worker.channel.call("exchange.delete", exchange=self.one_of(EXCHANGES), if_unused=self.maybe(0.5))
+
+    def exchange_bind(self, worker):
+        destination, source = self.one_of(EXCHANGES), self.one_of(SOURCES)
+        worker.channel.call("exchange.bind", destination=destination, source=source, **self.binding_fields())
+
+    def exchange_unbind(self, worker):
+        destination, source = self.one_of(EXCHANGES), self.one_of(SOURCES)
+        worker.channel.call("exchange.unbind", destination=destination, source=source, **self.binding_fields())
+
+    def publish(self, worker):
+        self.bodies += 1
+        properties = {}
+        headers = dict(self.one_of(HEADERS))
+        if self.maybe(0.1):
+            headers[self.one_of(("CC", "BCC"))] = self.chance.sample(QUEUES + KEYS[:2], 2)
+        if headers or self.maybe(0.1):
+            properties["headers"] = headers
+        if self.maybe(0.3):
+            # Persistent messages in durable queues wait for files, which takes its own time.
+            properties["delivery_mode"] = 1
+        if self.maybe(0.02):
+            properties["user_id"] = "somebody"
+        exchange = self.one_of(("", "", "", "") + SOURCES) if not self.maybe(0.02) else "absent"
+        key = self.one_of(QUEUES) if exchange == "" else self.one_of(KEYS)
+        worker.channel.publish(exchange, key, f"m{self.bodies}", properties, mandatory=self.maybe(0.3))
+
+    def get(self, worker):
+        worker.channel.call("basic.get", queue=self.queue(), no_ack=self.maybe(0.3))
+
+    def consume(self, worker):
+        if worker.consumed_queue is None:
+            worker.consumed_queue = self.one_of(QUEUES)
+        self.tags += 1
+        tag, no_ack = f"t{self.tags}", self.maybe(0.3)
+        arguments = {"x-priority": self.chance.randint(-1, 1)} if self.maybe(0.2) else None
+        worker.consumers[tag] = no_ack
+        worker.channel.call(
+            "basic.consume", queue=worker.consumed_queue, consumer_tag=tag, no_ack=no_ack,
+            exclusive=self.maybe(0.05), arguments=arguments,
+        )
+
+    def cancel(self, worker):
+        tag = self.one_of(worker.consumers or ["unknown"])
+        worker.consumers.pop(tag, None)
+        worker.channel.call("basic.cancel", consumer_tag=tag)
+        if not worker.consumers:
+            worker.consumed_queue = None
+        self.watch()
+
+    def qos(self, worker):
+        worker.channel.call("basic.qos", prefetch_count=self.chance.randint(0, 3))
+
+    def settle(self, worker):
+        if not worker.unsettled and not self.maybe(0.05):
+            return
+        tag = self.one_of(worker.unsettled) if worker.unsettled and not self.maybe(0.03) else self.chance.randint(0, 9)
+        multiple = self.maybe(0.3)
+        name = self.one_of(("basic.ack", "basic.ack", "basic.nack", "basic.reject"))
+        fields = {"delivery_tag": tag}
+        if name != "basic.reject":
+            fields["multiple"] = multiple
+        if name != "basic.ack":
+            fields["requeue"] = self.maybe(0.8)
+        if worker.mode != "tx":
+            if name != "basic.reject" and multiple:
+                worker.unsettled = [each for each in worker.unsettled if each > tag]
+            elif tag in worker.unsettled:
+                worker.unsettled.remove(tag)
+        worker.channel.cast(name, **fields)
+
+    def recover(self, worker):
+        worker.unsettled = []
+        worker.channel.call("basic.recover", requeue=True)
+
+    def tx_end(self, worker):
+        if worker.mode == "tx" or self.maybe(0.05):
+            worker.channel.call(self.one_of(("tx.commit", "tx.commit", "tx.rollback")))
+
+    def close_channel(self, worker):
+        worker.channel.call("channel.close", reply_code=200)
+        self.watch()
+
+    def reconnect(self, worker):
+        connection = worker.channel.connection
+        self.close_connection(connection)
+        self.replace(connection)
+        self.watch()
+
+    OPERATIONS = {
+        queue_declare: 4, queue_declare_passive: 4, queue_delete: 2, queue_purge: 2, queue_bind: 7, queue_unbind: 3,
+        exchange_declare: 3, exchange_delete: 2, exchange_bind: 3, exchange_unbind: 2,
+        publish: 30, get: 10, consume: 6, cancel: 3, qos: 3, settle: 18, recover: 1, tx_end: 4,
+        close_channel: 1, reconnect: 1,
+    }
+
+    def fatal_error(self, worker):
+        """Something that ends the connection."""
+        name, fields = self.one_of((
+            ("basic.qos", {"prefetch_size": 1}),
+            ("channel.open", {}),
+            ("channel.flow", {"active": False}),
+            ("basic.recover", {"requeue": False}),
+        ))
+        worker.channel.cast(name, **fields)
+
+    # --- Between operations ---
+
+    def choose_mode(self, worker):
+        worker.mode = self.chance.choices(("confirm", "plain", "tx"), (6, 3, 2))[0]
+        if worker.mode != "plain":
+            worker.channel.call(f"{worker.mode}.select")
+
+    def keep_books(self):
+        """Note the delivery tags that came with the last step, and consumers that were cancelled."""
+        by_channel = {worker.channel.name: worker for worker in self.workers}
+        step = self.session.steps[-1]
+        for connection, number, reply in step.replies:
+            worker = by_channel.get(f"{connection}.{number}")
+            name = reply.get("method")
+            if worker is None:
+                continue
+            if name == "basic.deliver" and not worker.consumers.get(reply["consumer-tag"], True):
+                worker.unsettled.append(reply["delivery-tag"])
+            elif name == "basic.get-ok" and not step.label.endswith("no_ack"):
+                worker.unsettled.append(reply["delivery-tag"])
+            elif name == "basic.cancel":
+                worker.consumers.pop(reply["consumer-tag"], None)
+
+    def reopen_closed(self):
+        for worker in self.workers:
+            if worker.channel.closed:
+                worker.forget()
+                worker.channel.reopen()
+                self.choose_mode(worker)
+
+    def replace(self, connection):
+        fresh = self.session.connect()
+        self.connections[self.connections.index(connection)] = fresh
+        for worker in self.workers:
+            if worker.channel.connection is connection:
+                worker.channel = fresh.channel(worker.channel.number)
+                worker.forget()
+                self.choose_mode(worker)
+
+    def close_connection(self, connection):
+        """Channel by channel: whether one requeues before or after another stops consuming is chance."""
+        for worker in self.workers:
+            if worker.channel.connection is connection:
+                worker.channel.call("channel.close", reply_code=200)
+        connection.call("connection.close", reply_code=200)
+
+    def watch(self):
+        """Record the state of every queue; this also waits for auto-delete queues to be gone."""
+        self.keep_books()
+        for queue in QUEUES:
+            self.watcher.call("queue.declare", queue=queue, passive=True)
+            self.watcher.reopen()
+
+    def finish(self):
+        """Close both connections, so that everything is requeued, and empty the queues."""
+        if any(connection.closing for connection in self.connections):
+            return
+        for connection in self.connections:
+            self.close_connection(connection)
+        for queue in QUEUES:
+            self.watcher.get_all(queue)
+            self.watcher.reopen()

@@ -1,0 +1,1 @@
+"""The interop runner's parts: scenarios, brokers, clients, tutorials, report."""

@@ -1,0 +1,71 @@
+//! Queues, consumers and channel limits against a model with one entry a message.
+//!
+//! [`World`](world::World) does to queues what connections do to them; [`model`] holds what must come of it and says
+//! what is wrong. [`traps`] are the single cases that have names, [`threads`] the same under contention.
+
+mod commands;
+mod model;
+mod threads;
+mod traps;
+mod world;
+
+use std::sync::Arc;
+
+use self::commands::Command;
+use self::world::World;
+use super::{Queue, QueueDefinition};
+use crate::model_testing::check_seeds;
+use crate::storage::chunk::{Chunk, OpenChunk};
+use crate::storage::record::append_prefix;
+
+fn new_queue(name: &str, auto_delete: bool) -> Arc<Queue> {
+    Queue::new(QueueDefinition {
+        vhost: "/".into(),
+        name: name.into(),
+        durable: false,
+        auto_delete,
+        exclusive_owner: None,
+        arguments: Default::default(),
+    })
+}
+
+/// A chunk of messages whose bodies begin with their ids and have these lengths, at least 4.
+fn chunk_of(messages: impl IntoIterator<Item = (u32, usize)>) -> Arc<Chunk> {
+    let mut open = OpenChunk::default();
+    for (id, length) in messages {
+        let mut body = vec![0; length];
+        body[..4].copy_from_slice(&id.to_le_bytes());
+        let mut prefix = Vec::new();
+        append_prefix(&mut prefix, 0, b"", b"q", &[0, 0], length as u32);
+        open.push(&prefix, &body);
+    }
+    open.close()
+}
+
+fn id_of(body: &[u8]) -> u32 {
+    u32::from_le_bytes(*body.first_chunk().expect("a body begins with the message's id"))
+}
+
+fn run(commands: &[Command]) -> Result<(), String> {
+    let mut world = World::new();
+    for command in commands {
+        world.carry_out(command)?;
+        world.check()?;
+    }
+    world.check_end()
+}
+
+#[test]
+fn messages_are_where_a_plain_list_says() {
+    check_seeds(0..600, commands::of_all_kinds, run);
+}
+
+#[test]
+fn a_channel_limit_spans_queues_and_leaks_nothing() {
+    check_seeds(10_000..10_300, commands::under_a_shared_limit, run);
+}
+
+#[test]
+fn long_backlogs_are_dealt_in_fair_blocks() {
+    check_seeds(20_000..20_020, commands::with_a_long_backlog, run);
+}

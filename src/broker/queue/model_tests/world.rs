@@ -1,0 +1,575 @@
+//! Queues, and what connections do to them: each step is done to the real thing and noted in the model.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use super::commands::{Bodies, CHANNELS, CHANNELS_EACH, CONNECTIONS, Command, Consume, PUBLISHERS, QUEUES};
+use super::model::{ChannelModel, ConsumerId, ConsumerModel, Given, Message, Model, Place, QueueModel};
+use super::{chunk_of, id_of, new_queue};
+use crate::broker::ConnectionId;
+use crate::broker::outbox::{Item, Outbox, Wakes};
+use crate::broker::queue::limiter::ChannelLimiter;
+use crate::broker::queue::{ConsumerKey, HowReturned, NewConsumer, Queue, Returned};
+use crate::error::ReplyCode;
+use crate::model_testing::ensure;
+use crate::storage::chunk::{Chunk, Run};
+use crate::wire::hot::Outcome;
+
+#[derive(Default)]
+struct Connection {
+    outbox: Arc<Outbox>,
+    /// Taken from the outbox, not yet written.
+    inbox: VecDeque<Item>,
+}
+
+struct Channel {
+    limiter: Arc<ChannelLimiter>,
+    /// Deliveries to be settled, in the order of their tags; a message each.
+    outstanding: Vec<Outstanding>,
+}
+
+struct Outstanding {
+    queue: usize,
+    consumer: Option<ConsumerId>,
+    run: Run,
+}
+
+pub struct World {
+    model: Model,
+    /// All that ever were, as in the model.
+    queues: Vec<Arc<Queue>>,
+    /// The one that has each name now.
+    named: [usize; QUEUES],
+    connections: Vec<Connection>,
+    channels: Vec<Channel>,
+    /// Of the consumers in the model.
+    keys: Vec<Option<ConsumerKey>>,
+    publishers: Vec<Arc<Outbox>>,
+    chunks: Vec<Weak<Chunk>>,
+    next_id: u32,
+}
+
+/// The most deliveries that a channel may have outstanding whatever its prefetch; 0 is none.
+fn ceiling(channel: usize) -> u32 {
+    [0, 0, 7][channel % 3]
+}
+
+impl World {
+    pub fn new() -> World {
+        let mut world = World {
+            model: Model::default(),
+            queues: Vec::new(),
+            named: [0; QUEUES],
+            connections: (0..CONNECTIONS).map(|_| Connection::default()).collect(),
+            channels: Vec::new(),
+            keys: Vec::new(),
+            publishers: (0..PUBLISHERS).map(|_| Arc::default()).collect(),
+            chunks: Vec::new(),
+            next_id: 1,
+        };
+        (0..QUEUES).for_each(|name| world.declare(name));
+        for channel in 0..CHANNELS {
+            let limiter = ChannelLimiter::new(ceiling(channel));
+            world.channels.push(Channel { limiter, outstanding: Vec::new() });
+            world.model.channels.push(ChannelModel { ceiling: ceiling(channel), ..ChannelModel::default() });
+        }
+        world
+    }
+
+    fn declare(&mut self, name: usize) {
+        let auto_delete = name == QUEUES - 1;
+        self.named[name] = self.queues.len();
+        self.queues.push(new_queue(&format!("q{name}"), auto_delete));
+        self.model.queues.push(QueueModel { auto_delete, ..QueueModel::default() });
+    }
+
+    pub fn carry_out(&mut self, command: &Command) -> Result<(), String> {
+        match *command {
+            Command::Publish { ref queues, bodies } => self.publish(queues, bodies),
+            Command::Consume { channel, queue, how } => self.consume(channel, self.named[queue], how),
+            Command::Write { connection, items } => self.write(connection, items),
+            Command::Settle { channel, pick, multiple, outcome } => self.settle(channel, pick, multiple, outcome),
+            Command::Get { channel, queue, no_ack } => self.get(channel, self.named[queue], no_ack),
+            Command::Cancel { pick } => self.cancel(pick),
+            Command::CloseChannel { channel } => self.close_channel(channel),
+            Command::LoseConnection { connection } => self.lose_connection(connection),
+            Command::Purge { queue } => self.purge(self.named[queue]),
+            Command::Delete { queue, if_unused, if_empty } => self.delete(queue, if_unused, if_empty),
+            Command::Limit { channel, prefetch } => {
+                self.model.channels[channel].prefetch = prefetch;
+                self.channels[channel].limiter.set_prefetch(prefetch);
+                self.tell_waiting(channel)
+            }
+            Command::Pause { queue, publisher, resume_bytes } => self.pause(self.named[queue], publisher, resume_bytes),
+        }
+    }
+
+    /// Does one thing to one queue, then looks at what has come of it.
+    fn step<R>(&mut self, queue: usize, act: impl FnOnce(&Queue, &mut Wakes) -> R) -> Result<R, String> {
+        let result = act(&self.queues[queue], &mut Wakes::default());
+        let given = self.collect(queue)?;
+        self.model.given(queue, &given)?;
+        self.check_paused(queue)?;
+        self.check_counts(queue)?;
+        Ok(result)
+    }
+
+    /// Moves what the queue has handed out to the connections' inboxes.
+    fn collect(&mut self, queue: usize) -> Result<Vec<(ConsumerId, Vec<Given>)>, String> {
+        let mut all: Vec<(ConsumerId, Vec<Given>)> = Vec::new();
+        for (number, connection) in self.connections.iter_mut().enumerate() {
+            let mut items = VecDeque::new();
+            connection.outbox.take(&mut items);
+            for item in &items {
+                let (Item::Deliver { slot, .. } | Item::Cancelled { slot }) = item else {
+                    return Err(format!("{item:?} from queue {queue}"));
+                };
+                let id = *slot as ConsumerId;
+                let consumer = &mut self.model.consumers[id];
+                ensure!(consumer.channel / CHANNELS_EACH == number, "consumer {id} is not of connection {number}");
+                let Item::Deliver { run, .. } = item else {
+                    ensure!(self.model.queues[queue].dead && !consumer.gone, "consumer {id} was cancelled");
+                    consumer.gone = true;
+                    continue;
+                };
+                let given = ids(run).map(|id| Given { id, redelivered: run.redelivered });
+                match all.iter_mut().find(|(of, _)| *of == id) {
+                    Some((_, messages)) => messages.extend(given),
+                    None => all.push((id, given.collect())),
+                }
+            }
+            connection.inbox.append(&mut items);
+        }
+        Ok(all)
+    }
+
+    /// Publishers are told when they may go on, and not before.
+    fn check_paused(&mut self, queue: usize) -> Result<(), String> {
+        let paused = std::mem::take(&mut self.model.queues[queue].paused);
+        let (relieved, still) =
+            paused.into_iter().partition::<Vec<_>, _>(|(_, resume)| self.model.is_relieved(queue, *resume));
+        self.model.queues[queue].paused = still;
+        for (number, publisher) in self.publishers.iter().enumerate() {
+            let notified = !publisher.park(Waker::noop(), false);
+            let expected = relieved.iter().any(|(of, _)| *of == number);
+            ensure!(notified == expected, "publisher {number} was told to go on: {notified}");
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self, queue: usize) -> Result<(), String> {
+        let (real, expected) = (&self.queues[queue], &self.model.queues[queue]);
+        let counts = (expected.ready().count() as u32, self.model.live_consumers(queue).count() as u32);
+        ensure!(real.counts() == counts, "counts are {:?}, not {counts:?}", real.counts());
+        ensure!(real.is_dead() == expected.dead, "queue {queue} is dead: {}", real.is_dead());
+        let unacked = self.model.unacked(queue);
+        ensure!(expected.dead || real.unacked() == unacked, "{} unacked, not {unacked}", real.unacked());
+        let pressure = real.pressure(ConnectionId(u64::MAX));
+        let bytes = (expected.ready_bytes(), expected.drained_bytes);
+        ensure!((pressure.ready_bytes, pressure.drained_bytes) == bytes, "{pressure:?}, but {bytes:?}");
+        Ok(())
+    }
+
+    fn publish(&mut self, names: &[usize], bodies: Bodies) -> Result<(), String> {
+        let chunk = chunk_of((self.next_id..).zip(bodies.lengths()));
+        self.chunks.push(Arc::downgrade(&chunk));
+        let messages = Run::of_chunk(&chunk, 0);
+        for &name in names {
+            let queue = self.named[name];
+            let new = (self.next_id..).zip(messages.records()).map(|(id, record)| Message {
+                id,
+                bytes: record.prefix_bytes() + record.body_bytes(),
+                redelivered: false,
+                place: Place::Ready,
+            });
+            self.model.queues[queue].messages.extend(new);
+            let ready_bytes = self.step(queue, |queue, wakes| queue.enqueue(&chunk, wakes))?;
+            ensure!(ready_bytes == self.model.queues[queue].ready_bytes(), "enqueue says {ready_bytes} bytes wait");
+        }
+        messages.settle();
+        self.next_id += bodies.count as u32;
+        Ok(())
+    }
+
+    fn consume(&mut self, channel: usize, queue: usize, how: Consume) -> Result<(), String> {
+        let id = self.model.consumers.len();
+        let new = NewConsumer {
+            connection: ConnectionId((channel / CHANNELS_EACH) as u64),
+            channel: channel as u16,
+            tag: format!("c{id}").into(),
+            no_ack: how.no_ack,
+            exclusive: how.exclusive,
+            priority: how.priority,
+            prefetch: how.prefetch,
+            outbox: self.connections[channel / CHANNELS_EACH].outbox.clone(),
+            slot: id as u32,
+            limiter: self.channels[channel].limiter.clone(),
+            window_bytes: how.window_bytes,
+        };
+        let excludes = |id: ConsumerId| how.exclusive || self.model.consumers[id].how.exclusive;
+        let refused = self.model.live_consumers(queue).any(excludes);
+        self.model.consumers.push(ConsumerModel { queue, channel, how, gone: refused, unsent_bytes: 0 });
+        self.keys.push(None);
+        match self.step(queue, |queue, wakes| queue.consume(new, wakes))? {
+            Ok(key) => {
+                ensure!(!refused, "consumer {id} was let in beside an exclusive one");
+                self.keys[id] = Some(key);
+            }
+            Err(fault) => ensure!(refused && fault.code == ReplyCode::AccessRefused, "consumer {id}: {fault}"),
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, connection: usize, items: usize) -> Result<(), String> {
+        let mut sent: Vec<(ConsumerId, usize)> = Vec::new();
+        for _ in 0..items {
+            let Some(item) = self.connections[connection].inbox.pop_front() else { break };
+            let Item::Deliver { slot, run } = item else { continue };
+            let id = slot as ConsumerId;
+            match sent.last_mut() {
+                Some((last, bytes)) if *last == id => *bytes += run.bytes(),
+                _ => sent.push((id, run.bytes())),
+            }
+            self.deliver(id, run);
+        }
+        for (id, bytes) in sent {
+            let consumer = &mut self.model.consumers[id];
+            if !consumer.gone {
+                consumer.unsent_bytes -= bytes;
+                let (queue, key) = (consumer.queue, self.keys[id].expect("it was let in"));
+                self.step(queue, |queue, wakes| queue.sent(key, bytes, wakes))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, id: ConsumerId, run: Run) {
+        let ConsumerModel { queue, channel, how, .. } = self.model.consumers[id];
+        for message in ids(&run) {
+            if how.no_ack {
+                self.model.queues[queue].forget(message);
+            } else {
+                self.model.queues[queue].message(message).place = Place::Unsettled { channel, consumer: Some(id) };
+            }
+        }
+        if how.no_ack {
+            return run.settle();
+        }
+        let outstanding = &mut self.channels[channel].outstanding;
+        outstanding.extend(one_by_one(run).map(|run| Outstanding { queue, consumer: Some(id), run }));
+    }
+
+    fn settle(&mut self, channel: usize, pick: usize, multiple: bool, outcome: Outcome) -> Result<(), String> {
+        let outstanding = &mut self.channels[channel].outstanding;
+        if outstanding.is_empty() {
+            return Ok(());
+        }
+        let at = pick % outstanding.len();
+        let first = if multiple { 0 } else { at };
+        let settled: Vec<_> = outstanding.drain(first..=at).collect();
+        let credit = settled.iter().filter(|settled| settled.consumer.is_some()).count() as u32;
+        for (queue, settled) in by_queue(settled) {
+            if outcome == Outcome::Requeued {
+                self.release(queue, &[], unsettled(&self.keys, settled))?;
+            } else {
+                self.acknowledge(queue, settled)?;
+            }
+        }
+        self.give_back(channel, credit)
+    }
+
+    fn acknowledge(&mut self, queue: usize, settled: Vec<Outstanding>) -> Result<(), String> {
+        let counts: Vec<_> = settled.iter().map(|settled| (self.key(settled.consumer), settled.run.count)).collect();
+        for Outstanding { run, .. } in settled {
+            ids(&run).for_each(|id| self.model.queues[queue].forget(id));
+            run.settle();
+        }
+        self.step(queue, |queue, wakes| queue.settle(counts, wakes))
+    }
+
+    fn key(&self, consumer: Option<ConsumerId>) -> Option<ConsumerKey> {
+        self.keys[consumer?]
+    }
+
+    fn give_back(&mut self, channel: usize, credit: u32) -> Result<(), String> {
+        self.model.channels[channel].outstanding -= credit;
+        self.channels[channel].limiter.give_back(credit);
+        self.tell_waiting(channel)
+    }
+
+    fn tell_waiting(&mut self, channel: usize) -> Result<(), String> {
+        let limiter = self.channels[channel].limiter.clone();
+        for _ in 0..1000 {
+            let Some(queue) = limiter.next_waiting() else { return Ok(()) };
+            let of = self.queues.iter().position(|known| Arc::ptr_eq(known, &queue)).expect("a queue of this world");
+            self.step(of, |queue, wakes| queue.limit_lifted(&limiter, wakes))?;
+        }
+        Err("queues wait for a channel's limit that has room".into())
+    }
+
+    /// Removes consumers and takes messages back; declares the queue again if it ends thereby.
+    fn release(&mut self, queue: usize, removed: &[ConsumerId], returned: Vec<Returned>) -> Result<(), String> {
+        let keys: Vec<_> = removed.iter().map(|id| self.keys[*id].expect("it was let in")).collect();
+        removed.iter().for_each(|id| self.model.consumers[*id].gone = true);
+        for Returned { run, how, .. } in &returned {
+            self.take_back(queue, run, *how);
+        }
+        let state = &self.model.queues[queue];
+        let unused = !state.dead && self.model.live_consumers(queue).next().is_none();
+        let ends = state.auto_delete && unused && !removed.is_empty();
+        if ends {
+            self.model.kill(queue);
+        }
+        let ended = self.step(queue, |queue, wakes| queue.release(&keys, || returned, wakes))?;
+        ensure!(ended == ends, "queue {queue} has ended: {ended}");
+        if let Some(name) = self.named.iter().position(|current| *current == queue)
+            && ended
+        {
+            self.declare(name);
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, queue: usize, run: &Run, how: HowReturned) {
+        let queue = &mut self.model.queues[queue];
+        for id in ids(run) {
+            let message = queue.message(id);
+            message.place = Place::Ready;
+            message.redelivered |= how == HowReturned::Unsettled;
+            if queue.dead {
+                queue.forget(id);
+            }
+        }
+    }
+
+    /// Takes what was assigned to these consumers and not written from their connection.
+    fn take_unsent(&mut self, connection: usize, consumers: &[ConsumerId]) -> Vec<Returned> {
+        let mut unsent = Vec::new();
+        for item in std::mem::take(&mut self.connections[connection].inbox) {
+            match item {
+                Item::Deliver { slot, run } if consumers.contains(&(slot as ConsumerId)) => unsent.push(Returned {
+                    run,
+                    consumer: self.keys[slot as ConsumerId],
+                    to_be_acked: !self.model.consumers[slot as ConsumerId].how.no_ack,
+                    how: HowReturned::Unsent,
+                }),
+                Item::Cancelled { slot } if consumers.contains(&(slot as ConsumerId)) => {}
+                other => self.connections[connection].inbox.push_back(other),
+            }
+        }
+        unsent
+    }
+
+    /// Consumers that their channel knows: of live queues, or of dead ones whose cancellation is not yet written.
+    fn known_consumers(&self) -> Vec<ConsumerId> {
+        let cancelled = |item: &Item, id| matches!(item, Item::Cancelled { slot } if *slot as ConsumerId == id);
+        let known = |(id, consumer): (ConsumerId, &ConsumerModel)| {
+            let inbox = &self.connections[consumer.channel / CHANNELS_EACH].inbox;
+            (!consumer.gone || inbox.iter().any(|item| cancelled(item, id))).then_some(id)
+        };
+        self.model.consumers.iter().enumerate().filter_map(known).collect()
+    }
+
+    fn cancel(&mut self, pick: usize) -> Result<(), String> {
+        let known = self.known_consumers();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let id = known[pick % known.len()];
+        let ConsumerModel { queue, channel, how, .. } = self.model.consumers[id];
+        let unsent = self.take_unsent(channel / CHANNELS_EACH, &[id]);
+        let count: u32 = unsent.iter().map(|unsent| unsent.run.count).sum();
+        self.release(queue, &[id], unsent)?;
+        self.give_back(channel, if how.no_ack { 0 } else { count })
+    }
+
+    fn close_channel(&mut self, channel: usize) -> Result<(), String> {
+        let outstanding = std::mem::take(&mut self.channels[channel].outstanding);
+        let consumers = self.known_consumers();
+        let mut per_queue = by_queue(outstanding);
+        let of_channel = |id: &ConsumerId| self.model.consumers[*id].channel == channel;
+        let consumers: Vec<_> = consumers.into_iter().filter(of_channel).collect();
+        for &id in &consumers {
+            let queue = self.model.consumers[id].queue;
+            if !per_queue.iter().any(|(of, _)| *of == queue) {
+                per_queue.push((queue, Vec::new()));
+            }
+        }
+        for (queue, outstanding) in per_queue {
+            let of_queue = |id: &ConsumerId| self.model.consumers[*id].queue == queue;
+            let removed: Vec<_> = consumers.iter().copied().filter(of_queue).collect();
+            let mut returned = unsettled(&self.keys, outstanding);
+            returned.extend(self.take_unsent(channel / CHANNELS_EACH, &removed));
+            self.release(queue, &removed, returned)?;
+        }
+        self.channels[channel].limiter = ChannelLimiter::new(ceiling(channel));
+        self.model.channels[channel] = ChannelModel { ceiling: ceiling(channel), ..ChannelModel::default() };
+        Ok(())
+    }
+
+    fn lose_connection(&mut self, connection: usize) -> Result<(), String> {
+        for channel in (0..CHANNELS_EACH).rev() {
+            self.close_channel(connection * CHANNELS_EACH + channel)?;
+        }
+        let left = &self.connections[connection].inbox;
+        ensure!(left.is_empty(), "a lost connection still has {left:?}");
+        Ok(())
+    }
+
+    fn get(&mut self, channel: usize, queue: usize, no_ack: bool) -> Result<(), String> {
+        let state = &mut self.model.queues[queue];
+        let Some(&Message { id, redelivered, bytes, .. }) = state.ready().next() else {
+            let got = self.step(queue, |queue, wakes| queue.get(no_ack, wakes))?;
+            ensure!(got.is_none(), "got {got:?} from an empty queue");
+            return Ok(());
+        };
+        state.message(id).place = Place::Unsettled { channel, consumer: None };
+        if no_ack {
+            state.forget(id);
+        }
+        state.drained_bytes += bytes as u64;
+        let remaining = state.ready().count() as u32;
+        let got = self.step(queue, |queue, wakes| queue.get(no_ack, wakes))?;
+        let Some((run, then)) = got else { return Err(format!("did not get message {id}")) };
+        ensure!(ids(&run).eq([id]) && run.redelivered == redelivered, "got {run:?}, not message {id}");
+        ensure!(then == remaining, "{then} remain, not {remaining}");
+        if no_ack {
+            run.settle();
+        } else {
+            self.channels[channel].outstanding.push(Outstanding { queue, consumer: None, run });
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, queue: usize) -> Result<(), String> {
+        let expected = self.model.queues[queue].ready().count() as u32;
+        self.model.queues[queue].messages.retain(|message| message.place != Place::Ready);
+        let purged = self.step(queue, |queue, wakes| queue.purge(wakes))?;
+        ensure!(purged == expected, "purged {purged}, not {expected}");
+        Ok(())
+    }
+
+    fn delete(&mut self, name: usize, if_unused: bool, if_empty: bool) -> Result<(), String> {
+        let queue = self.named[name];
+        let ready = self.model.queues[queue].ready().count() as u32;
+        let used = self.model.live_consumers(queue).next().is_some();
+        let refused = (if_empty && ready > 0) || (if_unused && used);
+        if !refused {
+            self.model.kill(queue);
+        }
+        let killed = self.queues[queue].kill(if_unused, if_empty);
+        self.step(queue, |_, _| ())?;
+        if refused {
+            ensure!(killed.is_err_and(|fault| fault.code == ReplyCode::PreconditionFailed), "deleted all the same");
+            return Ok(());
+        }
+        ensure!(matches!(killed, Ok(Some(count)) if count == ready), "deleted {killed:?}, not {ready}");
+        ensure!(self.queues[queue].kill(false, false).is_ok_and(|again| again.is_none()), "deleted twice");
+        self.declare(name);
+        Ok(())
+    }
+
+    fn pause(&mut self, queue: usize, publisher: usize, resume_bytes: u64) -> Result<(), String> {
+        let expected = !self.model.is_relieved(queue, resume_bytes);
+        let paused = &mut self.model.queues[queue].paused;
+        if expected {
+            paused.retain(|(of, _)| *of != publisher);
+            paused.push((publisher, resume_bytes));
+        }
+        let outbox = self.publishers[publisher].clone();
+        let pauses = self.step(queue, |queue, _| queue.pause_publisher(&outbox, resume_bytes))?;
+        ensure!(pauses == expected, "publisher {publisher} waits: {pauses}");
+        Ok(())
+    }
+
+    /// What must be so between any two commands.
+    pub fn check(&self) -> Result<(), String> {
+        for queue in 0..self.queues.len() {
+            self.model.check_nobody_hungers(queue)?;
+        }
+        for (number, channel) in self.channels.iter().enumerate() {
+            let expected = &self.model.channels[number];
+            let held = self.model.outstanding_of(number);
+            ensure!(expected.outstanding == held, "channel {number} has {held} messages");
+            let room = channel.limiter.acquire(u32::MAX);
+            channel.limiter.give_back(room);
+            ensure!(room == expected.room(), "channel {number} has room for {room}, not {}", expected.room());
+        }
+        Ok(())
+    }
+
+    /// Lets clients settle all that they are given, then go. What no one took is still there, in order; nothing else is.
+    pub fn check_end(mut self) -> Result<(), String> {
+        while self.settle_all()? {}
+        self.check()?;
+        for channel in &self.model.channels {
+            ensure!(channel.outstanding == 0, "with all settled, a channel holds credit");
+        }
+        for connection in 0..CONNECTIONS {
+            self.lose_connection(connection)?;
+        }
+        for queue in self.named {
+            while self.model.queues[queue].ready().next().is_some() {
+                self.get(0, queue, true)?;
+            }
+            self.get(0, queue, true)?;
+        }
+        self.check()?;
+        for queue in &self.model.queues {
+            ensure!(queue.messages.is_empty(), "messages are left nowhere");
+        }
+        let held = self.chunks.iter().filter(|chunk| chunk.strong_count() > 0).count();
+        ensure!(held == 0, "{held} chunks are held by nothing that is left");
+        Ok(())
+    }
+
+    /// Returns whether there was anything to settle.
+    fn settle_all(&mut self) -> Result<bool, String> {
+        for connection in 0..CONNECTIONS {
+            self.write(connection, usize::MAX)?;
+        }
+        let mut any = false;
+        for channel in 0..CHANNELS {
+            if let Some(last) = self.channels[channel].outstanding.len().checked_sub(1) {
+                self.settle(channel, last, true, Outcome::Acked)?;
+                any = true;
+            }
+        }
+        Ok(any || self.connections.iter().any(|connection| !connection.inbox.is_empty()))
+    }
+}
+
+fn ids(run: &Run) -> impl Iterator<Item = u32> {
+    run.records().map(|record| id_of(record.body()))
+}
+
+fn one_by_one(mut run: Run) -> impl Iterator<Item = Run> {
+    let mut rest = run.count;
+    std::iter::from_fn(move || {
+        rest = rest.checked_sub(1)?;
+        Some(if rest > 0 { run.split_front(1) } else { run.clone() })
+    })
+}
+
+/// Groups deliveries by queue, in the order in which queues first appear.
+fn by_queue(all: Vec<Outstanding>) -> Vec<(usize, Vec<Outstanding>)> {
+    let mut groups: Vec<(usize, Vec<Outstanding>)> = Vec::new();
+    for outstanding in all {
+        match groups.iter_mut().find(|(queue, _)| *queue == outstanding.queue) {
+            Some((_, group)) => group.push(outstanding),
+            None => groups.push((outstanding.queue, vec![outstanding])),
+        }
+    }
+    groups
+}
+
+fn unsettled(keys: &[Option<ConsumerKey>], outstanding: Vec<Outstanding>) -> Vec<Returned> {
+    let returned = |Outstanding { consumer, run, .. }: Outstanding| Returned {
+        run,
+        consumer: consumer.and_then(|id| keys[id]),
+        to_be_acked: true,
+        how: HowReturned::Unsettled,
+    };
+    outstanding.into_iter().map(returned).collect()
+}
