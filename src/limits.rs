@@ -157,6 +157,9 @@ limits! {
     /// not read any more.
     stalled_queue_bytes: u64 = 256 * MIB, in MIB, 1 << 40;
 
+    /// Direct replies that may wait for a requester who does not read them, in bytes; more are dropped.
+    reply_queue_bytes: u64 = 16 * MIB, in 16 * KIB, 1 << 40;
+
     /// Ready bytes of a queue whose consumers do read, from which its publishers take their time.
     queue_flow_bytes: u64 = MIB, in 16 * KIB, 1 << 40;
 

@@ -140,14 +140,15 @@ impl Channel {
         if !consume.no_ack {
             return Err(Fault::precondition_failed("reply consumer cannot acknowledge"));
         }
-        Ok(Queue::new(QueueDefinition {
+        let definition = QueueDefinition {
             vhost: session.vhost.name().clone(),
             name: generated(REPLY_TO_PREFIX).into(),
             durable: false,
             auto_delete: true,
             exclusive_owner: Some(session.id),
             arguments: Default::default(),
-        }))
+        };
+        Ok(Queue::bounded(definition, session.limits().reply_queue_bytes))
     }
 
     pub(super) fn drop_reply_queue(&mut self, session: &Session) {

@@ -53,7 +53,7 @@ pub struct Capacity {
 }
 
 impl Consumer {
-    fn capacity(&self) -> Capacity {
+    pub fn capacity(&self) -> Capacity {
         let credit = match self.new.prefetch {
             _ if self.new.no_ack => u32::MAX,
             0 => u32::MAX,
@@ -198,13 +198,11 @@ impl Consumers {
         }
     }
 
-    /// The consumer whose turn it is, what it may be given, and how many of its priority wait for their turns.
-    pub fn next(&mut self) -> Option<(u32, Capacity, usize)> {
+    /// The consumer whose turn it is, and how many of its priority wait for their turns.
+    pub fn next(&self) -> Option<(u32, usize)> {
         let ring = self.rings.first()?;
         let index = *ring.turns.front()?;
-        let waiting = ring.turns.len();
-        let consumer = self.slab[index as usize].as_ref()?;
-        Some((index, consumer.capacity(), waiting))
+        Some((index, ring.turns.len()))
     }
 
     pub fn at(&mut self, index: u32) -> &mut Consumer {

@@ -63,11 +63,17 @@ pub struct Pressure {
 
 impl Queue {
     pub fn new(definition: QueueDefinition) -> Arc<Queue> {
+        Queue::bounded(definition, u64::MAX)
+    }
+
+    /// A queue that drops what comes while it has `max_ready_bytes` ready: for direct replies, which are not kept for a
+    /// requester who does not read them.
+    pub fn bounded(definition: QueueDefinition, max_ready_bytes: u64) -> Arc<Queue> {
         Arc::new_cyclic(|queue| Queue {
             id: QueueId(NEXT_QUEUE_ID.fetch_add(1, Ordering::Relaxed)),
             definition,
             dead: AtomicBool::new(false),
-            state: Mutex::new(QueueState::new(queue.clone())),
+            state: Mutex::new(QueueState::new(queue.clone(), max_ready_bytes)),
         })
     }
 

@@ -65,7 +65,8 @@ impl Ready {
 
     /// If the message at the front keeps alive a chunk that is otherwise mostly settled, copies it out.
     pub fn unpin_front(&mut self) {
-        if let Some(front) = self.fresh.front_mut()
+        let returned = self.returned.values_mut().next();
+        if let Some(front) = returned.or(self.fresh.front_mut())
             && front.pins_dead_bytes()
         {
             *front = front.clone().copied_out();

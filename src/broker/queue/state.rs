@@ -43,6 +43,8 @@ pub struct QueueState {
     unacked: u64,
     dead: bool,
     had_consumer: bool,
+    /// With so much ready, more is dropped.
+    max_ready_bytes: u64,
     /// Bytes that ever left; tells a paused publisher how fast the queue drains.
     drained_bytes: u64,
     /// Publishers that are not read until this queue has drained, and to how many ready bytes.
@@ -56,7 +58,7 @@ pub struct Remains {
 }
 
 impl QueueState {
-    pub fn new(queue: Weak<Queue>) -> QueueState {
+    pub fn new(queue: Weak<Queue>, max_ready_bytes: u64) -> QueueState {
         QueueState {
             queue,
             ready: Ready::default(),
@@ -65,6 +67,7 @@ impl QueueState {
             unacked: 0,
             dead: false,
             had_consumer: false,
+            max_ready_bytes,
             drained_bytes: 0,
             paused_publishers: Vec::new(),
         }
@@ -90,9 +93,9 @@ impl QueueState {
         &self.consumers
     }
 
-    /// Takes all messages of a chunk in, at the tail. Returns false if the queue is dead.
+    /// Takes all messages of a chunk in, at the tail. Returns false, and drops them, if the queue is dead or full.
     pub fn enqueue(&mut self, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> bool {
-        if self.dead {
+        if self.dead || self.ready.bytes() >= self.max_ready_bytes {
             return false;
         }
         let run = Run::of_chunk(chunk, self.next_seq);
@@ -110,6 +113,7 @@ impl QueueState {
             self.unacked += 1;
         }
         self.notify_drained(wakes);
+        self.ready.unpin_front();
         Some(run)
     }
 
@@ -198,21 +202,35 @@ impl QueueState {
     /// Gives ready messages to consumers that may have them: by priority, then in turns.
     fn assign(&mut self, wakes: &mut Wakes) {
         while !self.ready.is_empty() {
-            let Some((index, capacity, waiting)) = self.consumers.next() else { break };
-            if capacity.messages == 0 || capacity.bytes == 0 {
-                self.consumers.end_turn();
-                continue;
-            }
+            let Some((index, waiting)) = self.consumers.next() else { break };
             let share = if waiting == 1 { u32::MAX } else { self.share(waiting) };
-            // Never more than will be given: what is taken from the channel's limit and given back might be what
-            // another queue was refused.
-            let want = self.ready.front_within(capacity.messages.min(share), capacity.bytes);
-            match self.acquire(index, want) {
-                0 => self.consumers.end_turn_limited(index),
-                granted => self.give(index, granted, wakes),
-            }
+            self.turn(index, share, wakes);
         }
         self.notify_drained(wakes);
+    }
+
+    /// A consumer's turn: it gets its share, as far as it may have it.
+    fn turn(&mut self, index: u32, share: u32, wakes: &mut Wakes) {
+        let mut left = share;
+        loop {
+            let capacity = self.consumers.at(index).capacity();
+            // Never more than will be given: what is taken from the channel's limit and given back might be what
+            // another queue was refused.
+            let want = match capacity.bytes {
+                0 => 0,
+                bytes => self.ready.front_within(capacity.messages.min(left), bytes),
+            };
+            if want == 0 {
+                return self.consumers.end_turn();
+            }
+            match self.acquire(index, want) {
+                0 => return self.consumers.end_turn_limited(index),
+                granted => {
+                    self.give(index, granted, wakes);
+                    left -= granted;
+                }
+            }
+        }
     }
 
     fn notify_drained(&mut self, wakes: &mut Wakes) {
@@ -251,7 +269,7 @@ impl QueueState {
         }
     }
 
-    /// Gives so many messages, all of one run, to the consumer whose turn it is.
+    /// Gives so many messages, all of one run, to a consumer.
     fn give(&mut self, index: u32, messages: u32, wakes: &mut Wakes) {
         let Some(run) = self.ready.take(messages, usize::MAX) else { return };
         let bytes = run.bytes();
@@ -262,7 +280,6 @@ impl QueueState {
         self.drained_bytes += bytes as u64;
         consumer.assigned(messages, bytes);
         consumer.new.outbox.push(Item::Deliver { slot: consumer.new.slot, run }, wakes);
-        self.consumers.end_turn();
     }
 
     /// Notes a publisher that is not read until at most `resume_bytes` are ready.

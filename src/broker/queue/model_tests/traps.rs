@@ -183,7 +183,8 @@ fn an_ack_for_one_queue_lets_the_others_go_on_in_turns() {
         let (queue, key) = &queues[slot as usize];
         client.ack(queue, *key);
     }
-    assert_eq!(order, [0, 10, 20, 1, 11, 21, 2, 12, 22, 3, 13, 23]);
+    // The first queue had asked for its second message before the others asked for their first.
+    assert_eq!(order, [0, 1, 10, 20, 2, 11, 21, 3, 12, 22, 13, 23]);
 }
 
 /// The queue that was just served is not served again before one that is published to only now and then.
