@@ -365,8 +365,10 @@ fn errors_close_the_channel_and_say_why() {
         assert_eq!(code(&error), 403);
 
         let channel = connection.create_channel().await.expect("the connection is still good");
-        publish(&channel, "no such exchange", "", "x").await;
-        let error = channel.basic_qos(1, BasicQosOptions::default()).await.expect_err("the channel was closed");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("select-ok");
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let confirm = channel.basic_publish(name("no such exchange"), name(""), options, b"x", properties).await;
+        let error = confirm.expect("sent").await.expect_err("no such exchange");
         assert_eq!(code(&error), 404);
         assert!(connection.status().connected());
     });

@@ -1,11 +1,12 @@
 //! Tests of the whole broker from outside: the binary is started and spoken to over TCP.
 //!
-//! `conformance` has a test for each rule of the protocol and of RabbitMQ's reading of it, `bad_input` what
-//! hostile and broken clients do, `process` the life of the process, `lapin` what an ordinary client library
-//! sees.
+//! `conformance` has a test for each rule of the protocol and of RabbitMQ's reading of it; `bad_input` and
+//! `memory` try what hostile, broken and absent clients do; `process` is the life of the process; `lapin` is
+//! what an ordinary client library sees.
 
 mod bad_input;
 mod conformance;
 mod lapin;
+mod memory;
 mod process;
 mod support;

@@ -148,6 +148,14 @@ fn login_with_amqplain() {
 }
 
 #[test]
+fn login_with_amqplain_in_binary() {
+    leveret_only!("3.10.8 wants strings");
+    let bytes = || Value::Bytes(b"guest".to_vec());
+    let binary = amqplain([("LOGIN", bytes()), ("PASSWORD", bytes())]);
+    Login::new().mechanism("AMQPLAIN", &binary).connect(broker::shared()).close();
+}
+
+#[test]
 fn any_locale_and_empty_client_properties_are_accepted() {
     let mut peer = Login::new().started(broker::shared());
     peer.send(

@@ -2,7 +2,7 @@
 
 use crate::leveret_only;
 use crate::support::peer::*;
-use crate::support::props::{headers, props};
+use crate::support::props::{decode, headers, props};
 use crate::support::wire::*;
 
 /// Property bytes that must come back the same by get, by delivery and by return.
@@ -157,6 +157,44 @@ fn a_second_word_of_flags_is_kept() {
     let queue = peer.exclusive_queue(1);
     for properties in [&b"\x00\x01\x00\x00"[..], b"\x10\x01\x00\x00\x02", b"\x00\x01\x00\x01\x00\x00"] {
         check_unchanged(&mut peer, &queue, properties);
+    }
+}
+
+#[test]
+fn what_the_protocol_changes_leaves_every_other_byte() {
+    leveret_only!("RabbitMQ writes the properties anew");
+    let mut peer = Peer::connect();
+    let queue = peer.exclusive_queue(1);
+    // An odd boolean, the second tag of a long, a name twice, an unknown flag: nothing that an encoder would write.
+    let (front, back) = (&b"\x01zt\x07\x01aL\x00\x00\x00\x00\x00\x00\x00\x05"[..], &b"\x01zV\x02abV"[..]);
+    let with_flag = |mut properties: Vec<u8>| {
+        properties[1] |= 2;
+        properties
+    };
+    let bcc = b"\x03BCCA\x00\x00\x00\x00";
+    let sent = with_flag(props().raw_headers(&[front, bcc, back].concat()).octet("priority", 3).bytes());
+    let expected = with_flag(props().raw_headers(&[front, back].concat()).octet("priority", 3).bytes());
+    peer.send_publish(1, &publish("", &queue), &sent, b"x");
+    assert_eq!(peer.get_no_ack(1, &queue).expect("the message").properties, expected);
+
+    peer.call(1, &consume("amq.rabbitmq.reply-to", "replies").on("no-ack"));
+    let request = |reply_to: &str| {
+        let properties = props().raw_headers(&[front, back].concat()).text("reply-to", reply_to).text("type", "t");
+        with_flag(properties.bytes())
+    };
+    peer.send_publish(1, &publish("", &queue), &request("amq.rabbitmq.reply-to"), b"x");
+    let properties = peer.get_no_ack(1, &queue).expect("the request").properties;
+    let Field::Text(address) = &decode(&properties)["reply-to"] else { panic!("no reply-to") };
+    assert_eq!(properties, request(address));
+}
+
+#[test]
+fn modes_of_delivery_that_nobody_knows_are_kept() {
+    leveret_only!("3.10.8 refuses them");
+    let mut peer = Peer::connect();
+    let queue = peer.exclusive_queue(1);
+    for mode in [0, 3, 255] {
+        check_unchanged(&mut peer, &queue, &props().octet("delivery-mode", mode).bytes());
     }
 }
 

@@ -65,13 +65,28 @@ fn the_reserved_prefix() {
     peer.counts(1, &generated);
 }
 
+/// They are taken out of names that something is declared, bound or deleted under, and of no others.
 #[test]
 fn carriage_returns_and_line_feeds_are_no_part_of_a_name() {
     let mut peer = Peer::connect();
     let queue = unique("lines");
-    let reply = peer.call(1, &queue_declare(&format!("{queue}\r\n")).on("exclusive"));
+    let broken = format!("{}\r\n{}", &queue[..2], &queue[2..]);
+    let reply = peer.call(1, &queue_declare(&broken).on("exclusive"));
     assert_eq!(reply.text("queue"), queue);
-    peer.counts(1, &queue);
+    assert_eq!(peer.call(1, &queue_declare(&broken).on("passive")).text("queue"), queue);
+    peer.call(1, &queue_bind(&broken, "amq.\ndirect", &queue));
+    peer.publish(1, "amq.direct", &queue, "bound");
+    assert_eq!(peer.drain(1, &queue), ["bound"]);
+    peer.call(1, &queue_unbind(&broken, "amq.\rdirect", &queue));
+    peer.publish(1, "amq.direct", &queue, "unbound");
+    peer.expect_counts(1, &queue, (0, 0));
+    for method in [queue_purge(&broken), get(&broken), consume(&broken, "t")] {
+        peer.refused(1, &method, 404, &not_found(&broken));
+    }
+    peer.call(1, &queue_delete(&broken));
+    peer.refused(1, &queue_declare(&queue).on("passive"), 404, &not_found(&queue));
+    let generated = peer.call(1, &queue_declare("\r\n").on("exclusive"));
+    assert!(generated.text("queue").starts_with("amq.gen-"));
 }
 
 #[test]

@@ -8,20 +8,11 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::leveret_only;
-use crate::support::broker::{Broker, Launch};
+use crate::support::broker::under_test_is_foreign;
 use crate::support::peer::*;
 use crate::support::props::{NONE, headers, props};
 use crate::support::unique;
 use crate::support::wire::*;
-
-/// The frames of several publishes without properties on channel 1, as (exchange, routing key, body).
-fn burst<'a>(messages: impl IntoIterator<Item = (&'a str, &'a str, String)>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (exchange, key, body) in messages {
-        bytes.extend(publish_frames(1, &publish(exchange, key), NONE, body.as_bytes()));
-    }
-    bytes
-}
 
 fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
@@ -393,7 +384,9 @@ fn what_was_assigned_but_not_sent_goes_back_unmarked() {
         marks.push(delivery.redelivered());
     }
     assert!(marks[0], "the first was seen");
-    assert!(!marks[count as usize - 1], "the last can not have been sent");
+    if !under_test_is_foreign() {
+        assert!(!marks[count as usize - 1], "the last can not have been sent");
+    }
     assert!(marks.is_sorted_by(|one, other| one >= other), "marked up to a point, unmarked behind it");
     publisher.call(1, &queue_delete(&queue));
 }
@@ -421,6 +414,56 @@ fn what_goes_back_is_served_before_what_was_not_yet_assigned() {
         let delivery = peer.expect_delivery(3);
         assert_eq!((delivery.body_text(), delivery.redelivered()), (n.to_string().as_str(), n < 10));
         tag = delivery.tag();
+    }
+}
+
+#[test]
+fn a_cancel_in_the_middle_of_a_burst_leaves_every_message_in_one_place() {
+    let mut peer = Peer::connect();
+    let queue = peer.exclusive_queue(1);
+    let mut next = 0;
+    for round in 0..50 {
+        let numbers = numbers(next..next + 40);
+        next += 40;
+        peer.call(1, &consume(&queue, "t").bit("no-ack", round % 2 == 0));
+        let mut bytes = burst(numbers[..20].iter().map(|n| ("", queue.as_str(), n.clone())));
+        bytes.extend(method_frame(1, &cancel("t")));
+        bytes.extend(burst(numbers[20..].iter().map(|n| ("", queue.as_str(), n.clone()))));
+        peer.send_raw(&bytes);
+        let mut found = Vec::new();
+        loop {
+            let reply = peer.next_method(1);
+            if reply.name == "basic.cancel-ok" {
+                break;
+            }
+            found.push(peer.expect_content(1, reply).body_text().to_owned());
+        }
+        peer.send(1, &ack(0).on("multiple"));
+        found.extend(peer.drain(1, &queue));
+        assert_eq!(found, numbers);
+    }
+}
+
+#[test]
+fn a_channel_settles_several_queues_at_once() {
+    let mut peer = Peer::connect();
+    peer.open_channel(2);
+    let queues: Vec<String> = (0..3).map(|_| peer.exclusive_queue(1)).collect();
+    peer.send_raw(&burst((0..90).map(|n| ("", queues[n % 3].as_str(), n.to_string()))));
+    for queue in &queues {
+        peer.expect_counts(1, queue, (30, 0));
+    }
+    // Delivered in turns, so that neighbouring tags belong to different queues.
+    for n in 0..60 {
+        assert_eq!(peer.get(2, &queues[n % 3]).expect("a message").body_text(), n.to_string());
+    }
+    peer.send(2, &ack(21).on("multiple"));
+    peer.send(2, &nack(40).on("multiple").on("requeue"));
+    peer.send(2, &nack(45).on("multiple"));
+    peer.close_channel(2);
+    for (at, queue) in queues.iter().enumerate() {
+        let left = (0..90).filter(|n| n % 3 == at).filter(|n| *n >= 21 && !(40..45).contains(n));
+        assert_eq!(peer.drain(1, queue), left.map(|n| n.to_string()).collect::<Vec<_>>());
     }
 }
 
@@ -574,39 +617,4 @@ fn mandatory_belongs_to_its_message_alone() {
         assert_eq!(peer.expect_message(1, "basic.return").body_text(), body);
     }
     peer.expect_nothing_before_sync(1);
-}
-
-// ---- memory ----
-
-/// Messages that wait a long time among many that do not must not keep the memory of the others.
-#[test]
-fn a_waiting_message_does_not_keep_its_neighbours_in_memory() {
-    leveret_only!("the memory of the process is looked at");
-    let broker = Broker::start(Launch::new());
-    let mut peer = Login::new().connect(broker.address);
-    let (passing, waiting) = (peer.exclusive_queue(1), peer.exclusive_queue(1));
-    let body = "x".repeat(1000);
-    let mut reader = Login::new().connect(broker.address);
-    let passing_shared = unique("passing");
-    reader.call(1, &queue_declare(&passing_shared));
-    reader.call(1, &consume(&passing_shared, "t").on("no-ack"));
-    let mut after_first = 0;
-    for round in 0..12 {
-        let message = |n: usize| {
-            let key = if n % 500 == 0 { waiting.as_str() } else { passing_shared.as_str() };
-            ("", key, body.clone())
-        };
-        let bytes = burst((0..10_000).map(message));
-        peer.send_raw(&bytes);
-        for _ in 0..9980 {
-            reader.expect_delivery(1);
-        }
-        if round == 1 {
-            after_first = broker.resident_bytes();
-        }
-    }
-    peer.expect_counts(1, &waiting, (240, 0));
-    let grown = broker.resident_bytes().saturating_sub(after_first);
-    assert!(grown < 32 << 20, "{grown} bytes more for 200 messages of a kilobyte, of 100 MB that passed");
-    peer.expect_counts(1, &passing, (0, 0));
 }

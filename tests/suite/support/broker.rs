@@ -35,6 +35,14 @@ pub fn shared_broker() -> &'static Broker {
     BROKER.get_or_init(|| Broker::start(Launch::new()))
 }
 
+/// The shared broker, if it is ours, has not panicked.
+#[track_caller]
+pub fn assert_shared_is_healthy() {
+    if !under_test_is_foreign() {
+        shared_broker().assert_no_panic();
+    }
+}
+
 /// How a broker is to be started.
 pub struct Launch {
     args: Vec<String>,
@@ -137,10 +145,26 @@ impl Broker {
         kilobytes * 1024
     }
 
+    /// Nothing went wrong in it that it survived only by luck.
+    #[track_caller]
+    pub fn assert_no_panic(&self) {
+        let log = self.log();
+        let panics: Vec<_> = log.iter().filter(|line| line.contains("panicked")).collect();
+        assert!(panics.is_empty(), "{panics:?}");
+    }
+
     /// A client of this broker that has a channel can still be served.
     #[track_caller]
     pub fn assert_serves(&self) {
         super::peer::Login::new().connect(self.address).close();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_no_panic();
+        }
     }
 }
 

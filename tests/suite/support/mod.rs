@@ -1,6 +1,7 @@
 //! What the tests stand on: a broker under test, a peer that speaks raw bytes, and the bytes themselves.
 
 pub mod broker;
+pub mod bystander;
 pub mod peer;
 pub mod props;
 pub mod wire;

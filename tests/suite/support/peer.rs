@@ -231,6 +231,21 @@ impl Peer {
         self.stream.write_all(bytes)
     }
 
+    /// Writes until everything is written, or the broker has not read for as long as a write may wait; says how
+    /// much is written.
+    #[track_caller]
+    pub fn send_while_read(&mut self, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.stream.write(&bytes[written..]) {
+                Ok(count) => written += count,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(error) => panic!("the broker closed: {error}"),
+            }
+        }
+        written
+    }
+
     #[track_caller]
     pub fn send(&mut self, channel: u16, method: &Method) {
         self.send_raw(&method_frame(channel, method));
@@ -323,7 +338,8 @@ impl Peer {
             return None;
         }
         assert_eq!(self.unread[end], FRAME_END, "the end of a frame from the broker");
-        assert!(end < self.frame_max.max(4096), "a frame of {} bytes, frame_max {}", end + 1, self.frame_max);
+        let fits = end < self.frame_max || kind == FRAME_HEADER;
+        assert!(fits, "a frame of {} bytes, frame_max {}", end + 1, self.frame_max);
         let payload = self.unread[7..end].to_vec();
         self.unread.drain(..=end);
         Some(Frame { kind, channel: u16::from_be_bytes([c1, c2]), payload })
@@ -675,4 +691,13 @@ pub fn reject(tag: u64) -> Method {
 
 pub fn nack(tag: u64) -> Method {
     method("basic.nack").number("delivery-tag", tag)
+}
+
+/// The frames of several publishes without properties on channel 1, as (exchange, routing key, body).
+pub fn burst<'a>(messages: impl IntoIterator<Item = (&'a str, &'a str, String)>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (exchange, key, body) in messages {
+        bytes.extend(publish_frames(1, &publish(exchange, key), props::NONE, body.as_bytes()));
+    }
+    bytes
 }
