@@ -5,6 +5,10 @@ use clap::Parser;
 use leveret::cli::{Cli, Command, ServerArgs};
 use leveret::{logging, server};
 
+/// Gives memory back to the system soon after it is freed, so that what the process holds tells what it needs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {

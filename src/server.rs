@@ -28,6 +28,7 @@ const ASSUMED_MEMORY_BYTES: u64 = 4 << 30;
 
 /// Runs the broker until it is told to stop (SIGTERM, SIGINT), or cannot start.
 pub fn run(config: Config) -> ExitCode {
+    stop_on_panic();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -44,6 +45,17 @@ pub fn run(config: Config) -> ExitCode {
     };
     runtime.shutdown_background();
     code
+}
+
+/// Bad input never panics. What does is a state that cannot be, in which nobody's messages are safe: to go on would make
+/// it worse.
+fn stop_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("the broker is in an impossible state and stops: {panic}");
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 async fn serve(config: Config) -> Result<(), String> {
@@ -134,18 +146,18 @@ async fn accept(listener: TcpListener, broker: Arc<Broker>, open: mpsc::Sender<(
     }
 }
 
-/// Raises the memory alarm while messages hold more than the high watermark allows.
+/// Raises the memory alarm while the process holds more memory than the high watermark allows.
 async fn watch_memory(broker: Arc<Broker>) {
     let total = memory::total_bytes().unwrap_or(ASSUMED_MEMORY_BYTES);
     let mark = broker.config.limits.memory_high_watermark.bytes_of(total);
     tracing::info!("memory high watermark set to {} MiB of {} MiB", mark >> 20, total >> 20);
     loop {
         sleep(MEMORY_CHECK_INTERVAL).await;
-        let used = chunk::bytes_in_memory() as u64;
+        let used = memory::resident_bytes().unwrap_or(chunk::bytes_in_memory() as u64);
         if broker.alarm.set_memory(used >= mark) {
             if broker.alarm.is_on() {
                 tracing::warn!(
-                    "memory resource limit alarm set: messages hold {} MiB; publishers are blocked",
+                    "memory resource limit alarm set: {} MiB are in use; publishers are blocked",
                     used >> 20
                 );
             } else {

@@ -23,7 +23,7 @@ pub const CHANNEL: u16 = 1;
 const FRAME_MAX_BYTES: u32 = 131_072;
 /// A read buffer is small at first, for there may be many; a connection that fills it gets a larger one.
 const FIRST_BUFFER_BYTES: usize = 4 * 1024;
-const BUFFER_MAX_BYTES: usize = 256 * 1024;
+const BUFFER_MAX_BYTES: usize = 1024 * 1024;
 
 pub struct Client {
     socket: TcpStream,

@@ -20,7 +20,8 @@ use crate::wire::hot::{ACK, CLASS_BASIC, PUBLISH, method_ids};
 use crate::wire::method;
 use crate::wire::table::TableLimits;
 
-const READ_BYTES: usize = 256 * 1024;
+/// Larger reads cost less: fewer of them, and fewer wakes of whoever writes.
+const READ_BYTES: usize = 1024 * 1024;
 /// The smallest number that no frame of a usual message exceeds.
 const FRAME_MAX_BYTES: u32 = 131_072;
 const CONSUMER_TAG: &str = "c";

@@ -13,7 +13,8 @@ mod idle;
 mod latency;
 mod limit;
 mod load;
-mod message;
+#[doc(hidden)]
+pub mod message;
 mod process;
 mod producer;
 mod report;

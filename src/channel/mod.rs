@@ -2,7 +2,8 @@
 
 mod consume;
 mod content;
-mod ledger;
+#[doc(hidden)]
+pub mod ledger;
 mod methods;
 mod publish;
 mod transaction;

@@ -1,8 +1,11 @@
 //! One client connection: its socket, handshake, heartbeats and run loop. One task, which owns all of it.
 
-mod dispatch;
+#[doc(hidden)]
+pub mod dispatch;
 mod flow;
 pub mod handshake;
+#[cfg(test)]
+mod model_tests;
 pub mod routes;
 mod run;
 pub mod sasl;

@@ -214,7 +214,7 @@ impl Runner {
     fn defer_to_publishers(&mut self, cx: &mut Context<'_>) -> bool {
         const RIGHT_AFTER: Duration = Duration::from_micros(10);
         let delivered = self.delivered_at.take();
-        if !delivered.is_some_and(|at| at.elapsed() < RIGHT_AFTER) {
+        if delivered.is_none_or(|at| at.elapsed() >= RIGHT_AFTER) {
             return false;
         }
         // The runtime wakes whoever yields after it has polled for input.

@@ -66,7 +66,6 @@ fn a_channel_limit_spans_queues_and_leaks_nothing() {
 }
 
 #[test]
-#[ignore = "a turn ends with the run at the front, however short"]
 fn long_backlogs_are_dealt_in_fair_blocks() {
     check_seeds(20_000..20_020, commands::with_a_long_backlog, run);
 }

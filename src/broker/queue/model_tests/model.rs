@@ -100,13 +100,17 @@ impl QueueModel {
         self.ready().map(|message| message.bytes as u64).sum()
     }
 
+    fn at(&self, id: u32) -> usize {
+        self.messages.binary_search_by_key(&id, |message| message.id).expect("the queue has this message")
+    }
+
     pub fn message(&mut self, id: u32) -> &mut Message {
-        let at = self.messages.binary_search_by_key(&id, |message| message.id).expect("the queue has this message");
+        let at = self.at(id);
         &mut self.messages[at]
     }
 
     pub fn forget(&mut self, id: u32) {
-        self.messages.retain(|message| message.id != id);
+        self.messages.remove(self.at(id));
     }
 }
 
@@ -198,8 +202,8 @@ impl Model {
         let unsettled = self.unsettled_of(id) as usize + messages.len();
         let Consume { no_ack, prefetch, window_bytes, .. } = consumer.how;
         ensure!(no_ack || prefetch == 0 || unsettled <= prefetch as usize, "consumer {id} has {unsettled} messages");
-        let all = &self.queues[queue].messages;
-        let bytes = |given: &Given| all.iter().find(|message| message.id == given.id).map_or(0, |m| m.bytes);
+        let all = &self.queues[queue];
+        let bytes = |given: &Given| all.messages[all.at(given.id)].bytes;
         let but_the_last: usize = messages.iter().rev().skip(1).map(bytes).sum();
         let unsent = consumer.unsent_bytes + but_the_last;
         ensure!(unsent < window_bytes, "consumer {id} got more when it had {unsent} bytes of {window_bytes}");

@@ -147,7 +147,6 @@ fn a_long_backlog_is_dealt_in_blocks_of_which_all_get_their_share() {
 }
 
 #[test]
-#[ignore = "a turn ends with the run at the front, however short"]
 fn shares_do_not_depend_on_how_the_backlog_lies_in_chunks() {
     check_shares((0..3000).map(|i| [1, 62, 63][i % 3]).take(300));
     check_shares((0..2000).map(|_| 1));
@@ -407,7 +406,6 @@ fn one_message_that_waits_does_not_pin_a_large_chunk() {
 }
 
 #[test]
-#[ignore = "only messages that were never assigned are copied out"]
 fn one_message_that_came_back_does_not_pin_a_large_chunk() {
     let queue = new_queue("q", false);
     let chunk = large_chunk(&[&queue]);
@@ -420,7 +418,6 @@ fn one_message_that_came_back_does_not_pin_a_large_chunk() {
 }
 
 #[test]
-#[ignore = "a get that does not acknowledge looks at no chunk"]
 fn one_message_that_gets_have_left_does_not_pin_a_large_chunk() {
     let queue = new_queue("q", false);
     let chunk = large_chunk(&[&queue]);

@@ -1,0 +1,169 @@
+//! What runs must not break, as far as it takes a connection: one test for each trap.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, queue, tx};
+
+use super::peer::{Event, Frames, Peer, new_broker};
+use crate::broker::Broker;
+
+const TO_Q: (&str, &str) = ("", "q");
+
+/// A client with channel 1 open and the queue `q` declared.
+fn peer(broker: &Arc<Broker>) -> Peer {
+    let mut peer = Peer::new(broker);
+    assert_eq!(peer.send(&Frames::on(1).open().declare("q").bytes).len(), 2);
+    peer
+}
+
+fn select(method: AMQPClass) -> Frames {
+    Frames::on(1).method(method)
+}
+
+fn confirm_select() -> Frames {
+    select(AMQPClass::Confirm(confirm::AMQPMethod::Select(confirm::Select { nowait: false })))
+}
+
+fn tx(method: tx::AMQPMethod) -> AMQPClass {
+    AMQPClass::Tx(method)
+}
+
+/// Whatever else happens to the queue, in the order of the bodies.
+fn drain(peer: &mut Peer) -> Vec<Vec<u8>> {
+    let mut bodies = Vec::new();
+    loop {
+        let mut events = peer.send(&Frames::on(1).get("q", true).bytes);
+        match events.remove(0) {
+            Event { method: AMQPClass::Basic(basic::AMQPMethod::GetOk(_)), body, .. } => bodies.push(body),
+            Event { method: AMQPClass::Basic(basic::AMQPMethod::GetEmpty(_)), .. } => return bodies,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What the events are, in short.
+fn described(events: &[Event]) -> Vec<String> {
+    let describe = |event: &Event| match &event.method {
+        AMQPClass::Basic(basic::AMQPMethod::Ack(ack)) => format!("ack {} {}", ack.delivery_tag, ack.multiple),
+        AMQPClass::Basic(basic::AMQPMethod::Return(_)) => format!("return {}", String::from_utf8_lossy(&event.body)),
+        AMQPClass::Basic(basic::AMQPMethod::GetOk(got)) => {
+            format!("got {} of {}", String::from_utf8_lossy(&event.body), got.message_count + 1)
+        }
+        AMQPClass::Queue(queue::AMQPMethod::DeclareOk(ok)) => format!("declared with {}", ok.message_count),
+        AMQPClass::Queue(queue::AMQPMethod::PurgeOk(ok)) => format!("purged {}", ok.message_count),
+        AMQPClass::Queue(queue::AMQPMethod::DeleteOk(ok)) => format!("deleted with {}", ok.message_count),
+        AMQPClass::Channel(channel::AMQPMethod::Close(close)) => format!("channel closed {}", close.reply_code),
+        AMQPClass::Tx(tx::AMQPMethod::SelectOk(_)) => "transactional".into(),
+        other => format!("{other:?}"),
+    };
+    events.iter().map(describe).collect()
+}
+
+#[test]
+fn what_was_published_is_there_before_any_other_method_is_handled() {
+    let mut peer = peer(&new_broker());
+    let publish = |frames: Frames, body: &str| frames.publish(TO_Q, false, body.as_bytes(), 1);
+    let mut frames = publish(publish(Frames::on(1), "a"), "b").declare("q");
+    frames = publish(frames, "c").get("q", true);
+    frames = publish(frames, "d");
+    let purge = queue::Purge { queue: "q".into(), nowait: false };
+    frames = frames.method(AMQPClass::Queue(queue::AMQPMethod::Purge(purge)));
+    frames = publish(frames, "e");
+    let delete = queue::Delete { queue: "q".into(), ..queue::Delete::default() };
+    frames = frames.method(AMQPClass::Queue(queue::AMQPMethod::Delete(delete)));
+    let events = peer.send(&frames.bytes);
+    assert_eq!(described(&events), ["declared with 2", "got a of 3", "purged 3", "deleted with 1"]);
+}
+
+/// An acknowledgement lets the next message go, and one that was published before it is one of those that can.
+#[test]
+fn an_ack_is_handled_after_the_publishes_before_it() {
+    let mut peer = peer(&new_broker());
+    let qos = basic::Qos { prefetch_count: 1, global: false };
+    let consume = basic::Consume { queue: "q".into(), consumer_tag: "c".into(), ..basic::Consume::default() };
+    let frames = Frames::on(1).basic(basic::AMQPMethod::Qos(qos)).basic(basic::AMQPMethod::Consume(consume));
+    peer.send(&frames.publish(TO_Q, false, b"a", 1).bytes);
+    assert_eq!(peer.receive(9)[0].body, b"a");
+    peer.send(&Frames::on(1).publish(TO_Q, false, b"b", 1).ack(1).publish(TO_Q, false, b"c", 1).bytes);
+    assert_eq!(peer.receive(9).iter().map(|event| &event.body[..]).collect::<Vec<_>>(), [b"b"]);
+}
+
+#[test]
+fn returns_precede_the_confirms_of_their_messages() {
+    let mut peer = peer(&new_broker());
+    peer.send(&confirm_select().bytes);
+    let nowhere = ("", "nowhere");
+    let frames = Frames::on(1).publish(TO_Q, true, b"1", 1).publish(nowhere, true, b"2", 1);
+    let frames = frames.publish(nowhere, false, b"3", 1).publish(nowhere, true, b"4", 1).declare("q");
+    let frames = frames.publish(nowhere, true, b"5", 1);
+    let events = peer.send(&frames.bytes);
+    let expected = ["return 2", "return 4", "ack 4 true", "declared with 1", "return 5", "ack 5 false"];
+    assert_eq!(described(&events), expected);
+}
+
+/// Those before it count, those after do not, and nobody else notices.
+#[test]
+fn a_refused_publish_closes_its_channel_at_that_message() {
+    let refused: [(&str, u16); 2] = [("nowhere", 404), ("amq.rabbitmq.trace", 403)];
+    for (exchange, code) in refused {
+        let broker = new_broker();
+        let (mut peer, mut other) = (peer(&broker), peer(&broker));
+        peer.send(&confirm_select().bytes);
+        let frames = Frames::on(1).publish(TO_Q, false, b"1", 1).publish(TO_Q, false, b"2", 1);
+        let frames = frames.publish((exchange, "k"), false, b"3", 1).publish(TO_Q, false, b"4", 1);
+        let events = peer.send(&frames.bytes);
+        assert_eq!(described(&events), ["ack 2 true".to_owned(), format!("channel closed {code}")]);
+        assert_eq!(drain(&mut other), [b"1", b"2"]);
+    }
+}
+
+#[test]
+fn routes_that_alternate_keep_each_queues_order() {
+    let broker = new_broker();
+    let mut peer = peer(&broker);
+    let frames = Frames::on(1).declare("other").bind("q", "amq.fanout", "").bind("other", "amq.fanout", "");
+    peer.send(&frames.bytes);
+    let routes = [TO_Q, ("amq.fanout", "k"), ("", "other"), TO_Q, ("amq.fanout", "k"), TO_Q];
+    let publish = |frames: Frames, (number, to): (u8, &(&str, &str))| frames.publish(*to, false, &[number], 1);
+    peer.send(&(0..).zip(&routes).fold(Frames::on(1), publish).bytes);
+    assert_eq!(drain(&mut peer), [[0], [1], [3], [4], [5]]);
+}
+
+/// Publishes that look alike are not looked at one by one; these are, since the route has come to lead nowhere.
+#[test]
+fn alike_publishes_that_are_not_routed_any_more_come_back() {
+    let broker = new_broker();
+    let (mut publisher, mut other) = (peer(&broker), peer(&broker));
+    other.send(&Frames::on(1).bind("q", "amq.direct", "k").bytes);
+    let to = ("amq.direct", "k");
+    publisher.send(&Frames::on(1).publish(to, true, b"1", 1).publish(to, true, b"2", 1).bytes);
+    let unbind = queue::Unbind {
+        queue: "q".into(),
+        exchange: "amq.direct".into(),
+        routing_key: "k".into(),
+        ..queue::Unbind::default()
+    };
+    other.send(&Frames::on(1).method(AMQPClass::Queue(queue::AMQPMethod::Unbind(unbind))).bytes);
+    // The first comes in pieces, and finds the new route; the second looks as those before.
+    let events = publisher.send(&Frames::on(1).publish(to, true, b"long", 2).publish(to, true, b"3", 1).bytes);
+    assert_eq!(described(&events), ["return long", "return 3"]);
+    assert_eq!(drain(&mut other), [b"1", b"2"]);
+}
+
+#[test]
+fn what_a_rolled_back_transaction_settled_is_outstanding_again() {
+    let mut peer = peer(&new_broker());
+    let publish = |frames: Frames, body: u8| frames.publish(TO_Q, false, &[body], 1);
+    peer.send(&(1..5).fold(Frames::on(1), publish).bytes);
+    let frames = select(tx(tx::AMQPMethod::Select(tx::Select {})));
+    let frames = (0..4).fold(frames, |frames, _| frames.get("q", false));
+    assert_eq!(peer.send(&frames.bytes).len(), 5);
+    let commit = || tx(tx::AMQPMethod::Commit(tx::Commit {}));
+    let rollback = || tx(tx::AMQPMethod::Rollback(tx::Rollback {}));
+    let frames = Frames::on(1).ack(1).method(commit()).ack(2).method(rollback()).ack(3).method(commit());
+    let events = peer.send(&frames.bytes);
+    assert!(events.iter().all(|event| matches!(event.method, AMQPClass::Tx(_))), "{events:?}");
+    peer.vanish();
+    peer.send(&Frames::on(1).open().bytes);
+    assert_eq!(drain(&mut peer), [[2], [4]]);
+}
