@@ -77,19 +77,19 @@ impl Dispatcher {
                 return Ok(Processed { used: at, stopped: true });
             }
             let rest = &data[at..];
-            if self.phase == Phase::Open && self.template.matches(rest) {
-                let used = self.publish_alike(rest, scratch);
-                at += used;
-                if used > 0 {
-                    continue;
-                }
-            }
             if self.partial_body.is_some() {
                 match self.continue_body(rest, scratch)? {
                     0 => break,
                     used => at += used,
                 }
                 continue;
+            }
+            if self.phase == Phase::Open && self.template.matches(rest) {
+                let used = self.publish_alike(rest, scratch);
+                at += used;
+                if used > 0 {
+                    continue;
+                }
             }
             match self.one_frame(rest, scratch)? {
                 0 => break,

@@ -4,7 +4,9 @@
 //! queue or with a client, and looks more closely where nothing can be on its way.
 
 use std::collections::VecDeque;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, queue, tx};
 
@@ -12,13 +14,25 @@ use super::peer::{Event, Frames, Peer, new_broker};
 use crate::broker::Broker;
 use crate::model_testing::{Random, check_seeds, ensure};
 use crate::wire::hot::Outcome;
+use crate::wire::method;
 
 const QUEUES: [&str; 3] = ["q0", "q1", "q2"];
 const CLIENTS: usize = 3;
 /// Each client has these channels open; the index is the number less one.
 const CHANNELS: [Mode; 3] = [Mode::Plain, Mode::Confirm, Mode::Transaction];
-/// `basic.qos` with `global` for each of them; 0 is none.
-const GLOBAL_PREFETCH: [u16; 3] = [0, 3, 5];
+/// `basic.qos` of each of them, without and with `global`; 0 is none. Where nothing is shared, each consumer has its own.
+const PREFETCH: [(u16, u16); 3] = [(0, 0), (2, 3), (0, 5)];
+
+/// Class and method of answers.
+const CHANNEL_CLOSE_OK: (u16, u16) = (20, 41);
+const QOS_OK: (u16, u16) = (60, 11);
+const CONSUME_OK: (u16, u16) = (60, 21);
+const CANCEL_OK: (u16, u16) = (60, 31);
+const COMMIT_OK: (u16, u16) = (90, 21);
+const ROLLBACK_OK: (u16, u16) = (90, 31);
+
+/// What a client was sent and the model has not yet explained.
+type Events = VecDeque<Event>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -213,62 +227,39 @@ impl World {
         while let Some(event) = events.pop_front() {
             ensure!(self.clients[client].is_confirm(&event)?, "{event:?} comes from nothing that was sent");
         }
-        for channel in &self.clients[client].channels {
-            ensure!(channel.confirmed == channel.published, "{} are not confirmed", channel.published);
-        }
-        Ok(())
+        self.clients[client].channels.iter().try_for_each(Channel::check_confirmed)
     }
 
-    fn apply(&mut self, client: usize, at: usize, step: &Step, events: &mut VecDeque<Event>) -> Result<(), String> {
+    fn apply(&mut self, client: usize, at: usize, step: &Step, events: &mut Events) -> Result<(), String> {
         match step {
-            Step::Publish { ids, route, mandatory } => {
-                let channel = &mut self.clients[client].channels[at];
-                match CHANNELS[at] {
-                    Mode::Transaction => channel.staged.extend(ids.iter().map(|id| (*id, *route, *mandatory))),
-                    mode => {
-                        let counted = if mode == Mode::Confirm { ids.len() as u64 } else { 0 };
-                        channel.published += counted;
-                        for (id, after) in ids.iter().zip((0..ids.len() as u64).rev()) {
-                            let number = self.clients[client].channels[at].published - after.min(counted);
-                            self.publish(client, at, (*id, *route, *mandatory), number, events)?;
-                        }
-                    }
-                }
-            }
+            Step::Publish { ids, route, mandatory } => self.published(client, at, ids, *route, *mandatory, events),
             Step::Settle { tags, outcome } => {
                 let channel = &mut self.clients[client].channels[at];
-                let (settled, left) = channel.outstanding.drain(..).partition(|delivery| tags.contains(&delivery.tag));
-                channel.outstanding = left;
+                let settled = channel.outstanding.extract_if(.., |d| tags.contains(&d.tag)).collect::<Vec<_>>();
                 if CHANNELS[at] == Mode::Transaction {
                     channel.settled.extend(settled.into_iter().map(|delivery| (*outcome, delivery)));
                 } else {
                     settled.into_iter().for_each(|delivery| self.settle(*outcome, delivery));
                 }
+                Ok(())
             }
             Step::Get { queue, no_ack } => {
                 let event = self.next_event(client, events)?;
-                self.got(client, at, *queue, *no_ack, event)?;
+                self.got(client, at, *queue, *no_ack, event)
             }
-            Step::Consume { number, queue, no_ack, prefetch } => {
-                self.expect(client, events, |method| matches!(method, AMQPClass::Basic(basic::AMQPMethod::QosOk(_))))?;
-                self.expect(client, events, |method| {
-                    matches!(method, AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(_)))
-                })?;
-                self.clients[client].channels[at].consumers.push(Consumer {
-                    number: *number,
-                    queue: *queue,
-                    no_ack: *no_ack,
-                    prefetch: (*prefetch).into(),
-                    last: None,
-                });
+            &Step::Consume { number, queue, no_ack, prefetch } => {
+                if PREFETCH[at].1 == 0 {
+                    self.expect(client, events, QOS_OK)?;
+                }
+                let consumer = Consumer { number, queue, no_ack, prefetch: prefetch.into(), last: None };
+                self.clients[client].channels[at].consumers.push(consumer);
+                self.expect(client, events, CONSUME_OK)
             }
             Step::Cancel { number } => {
-                self.expect(client, events, |method| {
-                    matches!(method, AMQPClass::Basic(basic::AMQPMethod::CancelOk(_)))
-                })?;
                 let consumers = &mut self.clients[client].channels[at].consumers;
                 let cancelled = consumers.extract_if(.., |consumer| consumer.number == *number).collect::<Vec<_>>();
                 cancelled.iter().for_each(|consumer| self.may_be_late(consumer.queue));
+                self.expect(client, events, CANCEL_OK)
             }
             Step::Purge { queue } => {
                 let event = self.next_event(client, events)?;
@@ -277,35 +268,55 @@ impl World {
                 };
                 let purged = self.queues[*queue].extract_if(.., |message| message.queued).count();
                 ensure!(ok.message_count as usize == purged, "purged {}, not {purged}", ok.message_count);
+                Ok(())
             }
             Step::Commit => {
                 let channel = &mut self.clients[client].channels[at];
                 let (staged, settled) = (std::mem::take(&mut channel.staged), std::mem::take(&mut channel.settled));
-                for message in staged {
-                    self.publish(client, at, message, 0, events)?;
+                for (id, route, mandatory) in staged {
+                    self.enqueue(client, id, route, mandatory, events)?;
                 }
                 settled.into_iter().for_each(|(outcome, delivery)| self.settle(outcome, delivery));
-                self.expect(client, events, |method| matches!(method, AMQPClass::Tx(tx::AMQPMethod::CommitOk(_))))?;
+                self.expect(client, events, COMMIT_OK)
             }
             Step::RollBack => {
                 self.clients[client].channels[at].roll_back();
-                self.expect(client, events, |method| matches!(method, AMQPClass::Tx(tx::AMQPMethod::RollbackOk(_))))?;
+                self.expect(client, events, ROLLBACK_OK)
             }
             Step::Close => {
+                self.expect(client, events, CHANNEL_CLOSE_OK)?;
+                self.clients[client].channels[at].check_confirmed()?;
                 self.close(client, at);
-                self.expect(client, events, |method| {
-                    matches!(method, AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)))
-                })?;
-                for _ in 0..opening(at).1 {
-                    self.next_event(client, events)?;
-                }
+                (0..opening(at).1).try_for_each(|_| self.next_event(client, events).map(drop))
             }
+        }
+    }
+
+    fn published(
+        &mut self,
+        client: usize,
+        at: usize,
+        ids: &[u32],
+        route: usize,
+        mandatory: bool,
+        events: &mut Events,
+    ) -> Result<(), String> {
+        for &id in ids {
+            let channel = &mut self.clients[client].channels[at];
+            if CHANNELS[at] == Mode::Transaction {
+                channel.staged.push((id, route, mandatory));
+                continue;
+            }
+            channel.published += u64::from(CHANNELS[at] == Mode::Confirm);
+            self.enqueue(client, id, route, mandatory, events)?;
+            let Channel { published, confirmed, .. } = self.clients[client].channels[at];
+            ensure!(confirmed == 0 || confirmed < published, "{confirmed} of {published} were confirmed too early");
         }
         Ok(())
     }
 
     /// The next answer that is not a confirm.
-    fn next_event(&mut self, client: usize, events: &mut VecDeque<Event>) -> Result<Event, String> {
+    fn next_event(&mut self, client: usize, events: &mut Events) -> Result<Event, String> {
         while let Some(event) = events.pop_front() {
             if !self.clients[client].is_confirm(&event)? {
                 return Ok(event);
@@ -314,25 +325,20 @@ impl World {
         Err("no answer".into())
     }
 
-    fn expect(
-        &mut self,
-        client: usize,
-        events: &mut VecDeque<Event>,
-        is_it: fn(&AMQPClass) -> bool,
-    ) -> Result<(), String> {
+    fn expect(&mut self, client: usize, events: &mut Events, ids: (u16, u16)) -> Result<(), String> {
         let event = self.next_event(client, events)?;
-        ensure!(is_it(&event.method), "answered by {event:?}");
+        ensure!(method::ids(&event.method) == ids, "answered by {event:?}");
         Ok(())
     }
 
-    /// A message gets into its queues, or comes back before it is confirmed.
-    fn publish(
+    /// A message gets into its queues, or comes back.
+    fn enqueue(
         &mut self,
         client: usize,
-        channel: usize,
-        (id, route, mandatory): (u32, usize, bool),
-        number: u64,
-        events: &mut VecDeque<Event>,
+        id: u32,
+        route: usize,
+        mandatory: bool,
+        events: &mut Events,
     ) -> Result<(), String> {
         let queues = ROUTES[route].2;
         for &queue in queues {
@@ -342,8 +348,6 @@ impl World {
             let event = self.next_event(client, events)?;
             let returned = matches!(event.method, AMQPClass::Basic(basic::AMQPMethod::Return(_)));
             ensure!(returned && id_of(&event)? == id, "message {id} should come back, not {event:?}");
-            let confirmed = self.clients[client].channels[channel].confirmed;
-            ensure!(number == 0 || confirmed < number, "message {id} was confirmed before it came back");
         }
         Ok(())
     }
@@ -467,7 +471,7 @@ impl World {
         let has = channel.credit_of(|consumer| consumer == number);
         ensure!(no_ack || prefetch == 0 || has <= prefetch, "it has {has} messages, and a prefetch of {prefetch}");
         let all = channel.credit_of(|_| true);
-        let limit = usize::from(GLOBAL_PREFETCH[at]);
+        let limit = usize::from(PREFETCH[at].1);
         ensure!(no_ack || limit == 0 || all <= limit, "its channel has {all} messages, and a limit of {limit}");
         Ok(())
     }
@@ -498,7 +502,7 @@ impl World {
     fn somebody_hungers(&self, queue: usize) -> bool {
         let channels = || self.clients.iter().flat_map(|client| client.channels.iter().enumerate());
         channels().any(|(at, channel)| {
-            let limit = usize::from(GLOBAL_PREFETCH[at]);
+            let limit = usize::from(PREFETCH[at].1);
             let has_room = limit == 0 || channel.credit_of(|_| true) < limit;
             let hungers = |consumer: &Consumer| {
                 let has = channel.credit_of(|of| of == consumer.number);
@@ -526,6 +530,12 @@ impl World {
 }
 
 impl Channel {
+    fn check_confirmed(&self) -> Result<(), String> {
+        let Channel { published, confirmed, .. } = self;
+        ensure!(published == confirmed, "only {confirmed} of {published} are confirmed");
+        Ok(())
+    }
+
     /// Messages that hold credit of these consumers; one that a transaction settles does until it is committed.
     fn credit_of(&self, of: impl Fn(usize) -> bool) -> usize {
         let settled = self.settled.iter().map(|(_, delivery)| delivery);
@@ -572,7 +582,8 @@ fn opening(at: usize) -> (Frames, usize) {
         }
         Mode::Transaction => (frames.method(AMQPClass::Tx(tx::AMQPMethod::Select(tx::Select {}))), 2),
     };
-    (frames.basic(qos(GLOBAL_PREFETCH[at], true)), answers + 1)
+    let (own, shared) = PREFETCH[at];
+    (frames.basic(qos(own, false)).basic(qos(shared, true)), answers + 2)
 }
 
 fn qos(prefetch_count: u16, global: bool) -> basic::AMQPMethod {
@@ -588,7 +599,6 @@ fn id_of(event: &Event) -> Result<u32, String> {
 /// only those that are known before anything is sent.
 struct Plan<'a> {
     world: &'a mut World,
-    client: usize,
     bytes: Vec<u8>,
     steps: Vec<(usize, Step)>,
     tags: [Vec<u64>; 3],
@@ -601,7 +611,7 @@ impl<'a> Plan<'a> {
         let channels = &world.clients[client].channels;
         let tags = channels.each_ref().map(|c| c.outstanding.iter().map(|delivery| delivery.tag).collect());
         let consumers = channels.each_ref().map(|c| c.consumers.iter().map(|consumer| consumer.number).collect());
-        Plan { world, client, bytes: Vec::new(), steps: Vec::new(), tags, consumers, consumed: Vec::new() }
+        Plan { world, bytes: Vec::new(), steps: Vec::new(), tags, consumers, consumed: Vec::new() }
     }
 
     fn add(&mut self, channel: usize, action: &Action) {
@@ -630,7 +640,6 @@ impl<'a> Plan<'a> {
             Action::Settle { pick, multiple, outcome } => self.settle(channel, pick, multiple, outcome, frames)?,
             Action::Get { queue, no_ack } => (frames.get(QUEUES[queue], no_ack), Step::Get { queue, no_ack }),
             Action::Consume { queue, no_ack, prefetch } => {
-                // A qos that is not global lifts the one that is, so it is set anew; the answers come in turn.
                 let number = self.world.next_consumer;
                 self.world.next_consumer += 1;
                 self.consumed.push(queue);
@@ -640,8 +649,12 @@ impl<'a> Plan<'a> {
                     no_ack,
                     ..basic::Consume::default()
                 };
-                let frames = frames.basic(qos(prefetch, false)).basic(basic::AMQPMethod::Consume(consume));
-                (frames, Step::Consume { number, queue, no_ack, prefetch })
+                // A prefetch for the consumers to come would lift the one that all share.
+                let (own, shared) = PREFETCH[channel];
+                let prefetch = if shared == 0 { prefetch } else { own };
+                let frames = if shared == 0 { frames.basic(qos(prefetch, false)) } else { frames };
+                let consume = frames.basic(basic::AMQPMethod::Consume(consume));
+                (consume, Step::Consume { number, queue, no_ack, prefetch })
             }
             Action::Cancel { pick } => {
                 let known = &mut self.consumers[channel];
@@ -694,12 +707,14 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Each time on a new thread, so that a failure leaves nothing in the thread's buffers for the next.
 fn run(commands: &[Command]) -> Result<(), String> {
-    let mut world = World::new();
-    for command in commands {
-        world.carry_out(command)?;
-    }
-    world.check_end()
+    let carry_out = || {
+        let mut world = World::new();
+        commands.iter().try_for_each(|command| world.carry_out(command))?;
+        world.check_end()
+    };
+    thread::scope(|scope| scope.spawn(carry_out).join()).unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 #[test]

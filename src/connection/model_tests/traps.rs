@@ -167,3 +167,23 @@ fn what_a_rolled_back_transaction_settled_is_outstanding_again() {
     peer.send(&Frames::on(1).open().bytes);
     assert_eq!(drain(&mut peer), [[2], [4]]);
 }
+
+/// The rest of a body begins a read with the bytes of a publish that was just seen on another channel.
+#[test]
+fn a_body_that_looks_like_a_publish_stays_a_body() {
+    let broker = new_broker();
+    let mut peer = peer(&broker);
+    peer.send(&Frames::on(2).open().declare("alike").bytes);
+    let alike = Frames::on(2).publish(("", "alike"), false, b"once", 1).bytes;
+    peer.send(&alike);
+    let body = [b"first part, ", alike.as_slice()].concat();
+    let whole = Frames::on(1).publish(("", "q"), false, &body, 1).bytes;
+    let cut = whole.len() - alike.len() - 1;
+    peer.send(&whole[..cut]);
+    peer.send(&whole[cut..]);
+    assert_eq!(drain(&mut peer), [body]);
+    let events = peer.send(&Frames::on(2).get("alike", true).get("alike", true).bytes);
+    assert_eq!(described(&events).len(), 2);
+    assert_eq!(events[0].body, b"once");
+    assert!(matches!(events[1].method, AMQPClass::Basic(basic::AMQPMethod::GetEmpty(_))));
+}

@@ -171,17 +171,16 @@ fn nothing_is_delivered_behind_close_ok() {
     let queue = peer.exclusive_queue(1);
     for _ in 0..10 {
         let publishes = publish_frames(1, &publish("", &queue), NONE, b"x").repeat(200);
-        peer.send(2, &consume(&queue, "t"));
+        peer.consume(2, &queue, "t");
         peer.send_raw(&publishes);
         peer.send(2, &channel_close());
-        let mut name = peer.next_method(2).name;
-        assert_eq!(name, "basic.consume-ok");
-        while name != "channel.close-ok" {
+        loop {
             let reply = peer.next_method(2);
-            name = reply.name;
-            if name == "basic.deliver" {
-                peer.expect_content(2, reply);
+            if reply.name == "channel.close-ok" {
+                break;
             }
+            assert_eq!(reply.name, "basic.deliver");
+            peer.expect_content(2, reply);
         }
         peer.open_channel(2);
         peer.expect_nothing_from(2, &queue);
