@@ -219,6 +219,8 @@ impl Dispatcher {
         scratch: &mut Scratch,
     ) -> Result<(), Close> {
         let ids = method_ids(payload).unwrap_or_default();
+        // What a publish is checked against may change with any other method.
+        self.template.forget();
         if let (AMQPClass::Channel(channel::AMQPMethod::Open(_)), Err(at)) = (&decoded, self.find(head.channel)) {
             return self.open_new_channel(head.channel, at, scratch).map_err(no_method);
         }

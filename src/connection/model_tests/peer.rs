@@ -178,15 +178,32 @@ impl Frames {
     }
 
     /// The body goes in so many frames.
-    pub fn publish(mut self, to: (&str, &str), mandatory: bool, body: &[u8], body_frames: usize) -> Frames {
+    pub fn publish(self, to: (&str, &str), mandatory: bool, body: &[u8], body_frames: usize) -> Frames {
+        let frames = self.publish_method(to, mandatory);
+        let size = body.len().div_ceil(body_frames).max(1);
+        body.chunks(size).fold(frames.header(body, &[0, 0]), |frames, part| frames.body(part))
+    }
+
+    /// With these properties, in wire form.
+    pub fn publish_with(self, to: (&str, &str), properties: &[u8], body: &[u8]) -> Frames {
+        self.publish_method(to, false).header(body, properties).body(body)
+    }
+
+    fn publish_method(mut self, to: (&str, &str), mandatory: bool) -> Frames {
         let publish =
             basic::Publish { exchange: to.0.into(), routing_key: to.1.into(), mandatory, ..basic::Publish::default() };
         method::encode(&mut self.bytes, self.channel, AMQPClass::Basic(basic::AMQPMethod::Publish(publish)));
-        let header = [&CLASS_BASIC.to_be_bytes()[..], &[0, 0], &(body.len() as u64).to_be_bytes(), &[0, 0]].concat();
-        self.frame(HEADER, &header);
-        for part in body.chunks(body.len().div_ceil(body_frames).max(1)) {
-            self.frame(BODY, part);
-        }
+        self
+    }
+
+    fn header(mut self, body: &[u8], properties: &[u8]) -> Frames {
+        let body_bytes = (body.len() as u64).to_be_bytes();
+        self.frame(HEADER, &[&CLASS_BASIC.to_be_bytes()[..], &[0, 0], &body_bytes, properties].concat());
+        self
+    }
+
+    fn body(mut self, part: &[u8]) -> Frames {
+        self.frame(BODY, part);
         self
     }
 

@@ -187,3 +187,23 @@ fn a_body_that_looks_like_a_publish_stays_a_body() {
     assert_eq!(events[0].body, b"once");
     assert!(matches!(events[1].method, AMQPClass::Basic(basic::AMQPMethod::GetEmpty(_))));
 }
+
+/// A publish that was right before is checked again after its reply consumer has gone.
+#[test]
+fn a_request_without_its_reply_consumer_is_refused() {
+    let broker = new_broker();
+    let mut peer = peer(&broker);
+    let consume = basic::Consume {
+        queue: "amq.rabbitmq.reply-to".into(),
+        consumer_tag: "replies".into(),
+        no_ack: true,
+        ..basic::Consume::default()
+    };
+    let cancel = basic::Cancel { consumer_tag: "replies".into(), nowait: false };
+    let request =
+        Frames::on(1).publish_with(TO_Q, &[&[0x02, 0x00, 21][..], b"amq.rabbitmq.reply-to"].concat(), b"x").bytes;
+    peer.send(&Frames::on(1).basic(basic::AMQPMethod::Consume(consume)).bytes);
+    assert!(peer.send(&request.repeat(2)).is_empty());
+    peer.send(&Frames::on(1).basic(basic::AMQPMethod::Cancel(cancel)).bytes);
+    assert_eq!(described(&peer.send(&request)), ["channel closed 406"]);
+}
