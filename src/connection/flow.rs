@@ -1,9 +1,9 @@
 //! Holding back a publisher whose queue fills faster than its consumers drain it.
 //!
 //! While consumers nearly keep up, it pays to let them: what is in flight stays in the processor's caches, and the
-//! queue stays short. So a publisher whose queue has more than `queue_flow_bytes` ready is not read until half of that
-//! is gone, but only while the queue drains so fast that this takes some milliseconds. Consumers that are slower than
-//! that (work that takes time, a prefetch that is used up) hold nobody back: to absorb is what a queue is for.
+//! queue stays short. So a publisher whose queue has more than `queue_flow_bytes` ready is not read until consumers have
+//! taken a little more than it has just published. It goes at their pace, but only if that is a fast one: consumers that
+//! are slow (work that takes time, a prefetch that is used up) hold nobody back, for to absorb is what a queue is for.
 //!
 //! The exception is a queue whose consumers do not read from their sockets at all. Beyond `stalled_queue_bytes` its
 //! publishers are not read until it drains, is deleted or purged, or its last consumer is gone.
@@ -17,23 +17,22 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::broker::ConnectionId;
 use crate::broker::outbox::Outbox;
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, Relief};
 use crate::limits::Limits;
 
 /// How often a pause is looked at.
 const LOOK: Duration = Duration::from_millis(2);
-/// In this many looks a queue has to drain what it has too much, or its publishers go on.
-const LOOKS_TO_DRAIN: u64 = 8;
-/// How long a publisher is then left alone.
+/// Consumers that take less between two looks are slow.
+const FAST_BYTES: u64 = 128 * 1024;
+/// How long a publisher is left alone when its consumers have turned out to be slow.
 const LENIENCE: Duration = Duration::from_millis(100);
 /// How often a stalled queue is looked at.
 const STALLED_LOOK: Duration = Duration::from_millis(500);
 
 struct Pause {
     queue: Arc<Queue>,
-    /// Bytes to drain by the next look.
-    expected: u64,
-    /// What had left the queue at the last look.
+    until: Relief,
+    /// What had left the queue at the last look, in bytes.
     drained: u64,
     stalled: bool,
 }
@@ -51,28 +50,37 @@ impl Flow {
         self.pause.is_some()
     }
 
-    /// A queue that was just published to is fuller than it should be: pauses, if that is of use.
-    pub fn pressed(&mut self, queue: Arc<Queue>, id: ConnectionId, outbox: &Arc<Outbox>, limits: &Limits) {
+    /// A queue that was just sent `published` bytes is fuller than it should be: pauses, if that is of use.
+    pub fn pressed(
+        &mut self,
+        queue: Arc<Queue>,
+        published: u64,
+        id: ConnectionId,
+        outbox: &Arc<Outbox>,
+        limits: &Limits,
+    ) {
         let now = Instant::now();
         let pressure = queue.pressure(id);
         let stalled = pressure.ready_bytes >= limits.stalled_queue_bytes && pressure.held_by_socket;
-        let lenient = self.lenient_until.is_some_and(|until| now < until);
-        if !stalled && lenient {
+        if !stalled && self.lenient_until.is_some_and(|until| now < until) {
             return;
         }
-        let resume_bytes = limits.queue_flow_bytes / 2;
-        let expected = pressure.ready_bytes.saturating_sub(resume_bytes) / LOOKS_TO_DRAIN;
-        if !queue.pause_publisher(outbox, resume_bytes) {
+        let until = Relief {
+            ready_bytes: limits.queue_flow_bytes / 2,
+            drained_bytes: pressure.drained_bytes + published + published / 4,
+        };
+        if !queue.pause_publisher(outbox, until) {
             return;
         }
         self.set_timer(now + if stalled { STALLED_LOOK } else { LOOK });
-        self.pause = Some(Pause { queue, expected, drained: pressure.drained_bytes, stalled });
+        self.pause = Some(Pause { queue, until, drained: pressure.drained_bytes, stalled });
     }
 
     /// The outbox was notified, perhaps because the queue has drained.
-    pub fn look(&mut self, limits: &Limits) {
+    pub fn look(&mut self) {
         if let Some(pause) = &self.pause
-            && pause.queue.is_drained_below(limits.queue_flow_bytes / 2)
+            && !pause.stalled
+            && pause.queue.is_relieved(pause.until)
         {
             self.pause = None;
         }
@@ -85,14 +93,16 @@ impl Flow {
             let now = Instant::now();
             let pressure = pause.queue.pressure(id);
             let stalled = pressure.ready_bytes >= limits.stalled_queue_bytes && pressure.held_by_socket;
-            let keeps_up = pressure.drained_bytes.saturating_sub(pause.drained) >= pause.expected;
-            if stalled || (!pause.stalled && keeps_up) {
+            let fast = pressure.drained_bytes.saturating_sub(pause.drained) >= FAST_BYTES;
+            if (stalled || (fast && !pause.stalled)) && !pause.queue.is_relieved(pause.until) {
                 pause.drained = pressure.drained_bytes;
                 pause.stalled = stalled;
                 timer.as_mut().reset(now + if stalled { STALLED_LOOK } else { LOOK });
                 continue;
             }
-            self.lenient_until = Some(now + LENIENCE);
+            if !fast {
+                self.lenient_until = Some(now + LENIENCE);
+            }
             self.pause = None;
             return Poll::Ready(());
         }

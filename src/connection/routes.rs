@@ -143,6 +143,8 @@ pub struct Batch {
     /// The fullest queue published to since this was last taken, with its ready bytes, if it has more than
     /// [`flow_bytes`](Self::flow_bytes).
     pressed: Option<(Arc<Queue>, u64)>,
+    /// Bytes published since then.
+    published_bytes: u64,
     pub flow_bytes: u64,
 }
 
@@ -210,6 +212,7 @@ impl Batch {
         for bucket in &mut self.buckets[..self.open] {
             let target = &mut routes.targets[bucket.target.0 as usize];
             target.open = None;
+            self.published_bytes += bucket.chunk.bytes() as u64;
             let chunk = bucket.chunk.close();
             for queue in &target.queues {
                 let ready_bytes = queue.enqueue(&chunk, wakes);
@@ -224,6 +227,7 @@ impl Batch {
     /// Hands over a message that has a chunk of its own, after all that were published before it.
     pub fn enqueue_alone(&mut self, routes: &mut Routes, target: TargetId, record: Vec<u8>, wakes: &mut Wakes) {
         self.flush(routes, wakes);
+        self.published_bytes += record.len() as u64;
         let chunk = Chunk::of_one(record);
         for queue in routes.queues(target) {
             let ready_bytes = queue.enqueue(&chunk, wakes);
@@ -231,9 +235,10 @@ impl Batch {
         }
     }
 
-    /// The fullest of the queues published to, if it is fuller than it should be.
-    pub fn take_pressed(&mut self) -> Option<Arc<Queue>> {
-        self.pressed.take().map(|(queue, _)| queue)
+    /// The fullest of the queues published to since this was last asked, if it is fuller than it should be, and how many
+    /// bytes were published.
+    pub fn take_pressed(&mut self) -> (Option<Arc<Queue>>, u64) {
+        (self.pressed.take().map(|(queue, _)| queue), std::mem::take(&mut self.published_bytes))
     }
 }
 

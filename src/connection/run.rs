@@ -283,7 +283,7 @@ impl Runner {
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
         let high = self.dispatcher.session.limits().write_buffer_high_bytes as usize;
         if self.flow.is_paused() {
-            self.flow.look(self.dispatcher.session.limits());
+            self.flow.look();
         }
         let held = self.blocked || self.flow.is_paused();
         if held || self.dispatcher.phase == Phase::Closed || self.unwritten(scratch) >= high {
@@ -371,9 +371,10 @@ impl Runner {
         let session = &self.dispatcher.session;
         scratch.batch.flow_bytes = session.limits().queue_flow_bytes;
         self.dispatcher.end_batch(scratch);
-        if let Some(queue) = scratch.batch.take_pressed() {
+        let (pressed, published) = scratch.batch.take_pressed();
+        if let Some(queue) = pressed {
             let session = &self.dispatcher.session;
-            self.flow.pressed(queue, session.id, &session.outbox, session.limits());
+            self.flow.pressed(queue, published, session.id, &session.outbox, session.limits());
         }
     }
 

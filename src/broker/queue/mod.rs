@@ -61,6 +61,15 @@ pub struct Pressure {
     pub held_by_socket: bool,
 }
 
+/// What a paused publisher waits for: either of these, or that the queue is dead or without consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relief {
+    /// At most so many bytes are ready.
+    pub ready_bytes: u64,
+    /// So many bytes have left the queue since it was declared.
+    pub drained_bytes: u64,
+}
+
 impl Queue {
     pub fn new(definition: QueueDefinition) -> Arc<Queue> {
         Queue::bounded(definition, u64::MAX)
@@ -211,22 +220,17 @@ impl Queue {
         }
     }
 
-    fn is_relieved(state: &QueueState, ready_bytes: u64) -> bool {
-        state.is_dead() || state.consumers().count() == 0 || state.ready().bytes() <= ready_bytes
+    /// Whether a publisher that waits for relief has waited long enough.
+    pub fn is_relieved(&self, until: Relief) -> bool {
+        self.lock().is_relieved(until)
     }
 
-    /// Whether a publisher that waits for the queue to drain to `ready_bytes` has waited long enough.
-    pub fn is_drained_below(&self, ready_bytes: u64) -> bool {
-        Queue::is_relieved(&self.lock(), ready_bytes)
-    }
-
-    /// Has `outbox` notified once the queue has drained to `resume_bytes`, lost its last consumer, or been deleted or
-    /// purged. Returns false if that is so already.
-    pub fn pause_publisher(&self, outbox: &Arc<Outbox>, resume_bytes: u64) -> bool {
+    /// Has `outbox` notified once the queue is relieved. Returns false if it is so already.
+    pub fn pause_publisher(&self, outbox: &Arc<Outbox>, until: Relief) -> bool {
         let mut state = self.lock();
-        let pauses = !Queue::is_relieved(&state, resume_bytes);
+        let pauses = !state.is_relieved(until);
         if pauses {
-            state.pause_publisher(outbox, resume_bytes);
+            state.pause_publisher(outbox, until);
         }
         pauses
     }

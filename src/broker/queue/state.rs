@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Weak};
 
-use super::Queue;
 use super::consumers::{Consumer, ConsumerKey, Consumers, NewConsumer};
 use super::limiter::ChannelLimiter;
 use super::ready::Ready;
+use super::{Queue, Relief};
 use crate::broker::outbox::{Item, Outbox, Wakes};
 use crate::storage::chunk::{Chunk, Run};
 
@@ -47,8 +47,8 @@ pub struct QueueState {
     max_ready_bytes: u64,
     /// Bytes that ever left; tells a paused publisher how fast the queue drains.
     drained_bytes: u64,
-    /// Publishers that are not read until this queue has drained, and to how many ready bytes.
-    paused_publishers: Vec<(Arc<Outbox>, u64)>,
+    /// Publishers that are not read until this queue is relieved.
+    paused_publishers: Vec<(Arc<Outbox>, Relief)>,
 }
 
 /// What a dead queue leaves, to be dropped once its lock is released.
@@ -234,12 +234,11 @@ impl QueueState {
     }
 
     fn notify_drained(&mut self, wakes: &mut Wakes) {
-        if !self.paused_publishers.is_empty() {
-            let ready_bytes = self.ready.bytes();
-            for (outbox, _) in self.paused_publishers.extract_if(.., |(_, resume)| ready_bytes <= *resume) {
-                outbox.notify(wakes);
-            }
+        let mut paused = std::mem::take(&mut self.paused_publishers);
+        for (outbox, _) in paused.extract_if(.., |(_, until)| self.is_relieved(*until)) {
+            outbox.notify(wakes);
         }
+        self.paused_publishers = paused;
     }
 
     fn share(&self, waiting: usize) -> u32 {
@@ -282,10 +281,17 @@ impl QueueState {
         consumer.new.outbox.push(Item::Deliver { slot: consumer.new.slot, run }, wakes);
     }
 
-    /// Notes a publisher that is not read until at most `resume_bytes` are ready.
-    pub fn pause_publisher(&mut self, outbox: &Arc<Outbox>, resume_bytes: u64) {
+    pub fn is_relieved(&self, until: Relief) -> bool {
+        self.dead
+            || self.consumers.count() == 0
+            || self.ready.bytes() <= until.ready_bytes
+            || self.drained_bytes >= until.drained_bytes
+    }
+
+    /// Notes a publisher that is not read until the queue is relieved.
+    pub fn pause_publisher(&mut self, outbox: &Arc<Outbox>, until: Relief) {
         self.paused_publishers.retain(|(paused, _)| !Arc::ptr_eq(paused, outbox));
-        self.paused_publishers.push((outbox.clone(), resume_bytes));
+        self.paused_publishers.push((outbox.clone(), until));
     }
 
     fn resume_publishers(&mut self, wakes: &mut Wakes) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, queue, tx};
+use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::peer::{Event, Frames, Peer, new_broker};
 use crate::broker::Broker;
@@ -75,17 +76,60 @@ fn what_was_published_is_there_before_any_other_method_is_handled() {
     assert_eq!(described(&events), ["declared with 2", "got a of 3", "purged 3", "deleted with 1"]);
 }
 
-/// An acknowledgement lets the next message go, and one that was published before it is one of those that can.
+fn consume(tag: &str, queue: &str, priority: i32) -> basic::AMQPMethod {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-priority".into(), AMQPValue::LongInt(priority));
+    basic::AMQPMethod::Consume(basic::Consume {
+        queue: queue.into(),
+        consumer_tag: tag.into(),
+        arguments,
+        ..basic::Consume::default()
+    })
+}
+
+fn bodies(events: &[Event]) -> Vec<&[u8]> {
+    events.iter().map(|event| &event.body[..]).collect()
+}
+
+/// What a queue sees happens in the order of the frames: whether the preferred consumer has credit when a message
+/// comes decides who gets it.
 #[test]
-fn an_ack_is_handled_after_the_publishes_before_it() {
-    let mut peer = peer(&new_broker());
-    let qos = basic::Qos { prefetch_count: 1, global: false };
-    let consume = basic::Consume { queue: "q".into(), consumer_tag: "c".into(), ..basic::Consume::default() };
-    let frames = Frames::on(1).basic(basic::AMQPMethod::Qos(qos)).basic(basic::AMQPMethod::Consume(consume));
-    peer.send(&frames.publish(TO_Q, false, b"a", 1).bytes);
-    assert_eq!(peer.receive(9)[0].body, b"a");
-    peer.send(&Frames::on(1).publish(TO_Q, false, b"b", 1).ack(1).publish(TO_Q, false, b"c", 1).bytes);
-    assert_eq!(peer.receive(9).iter().map(|event| &event.body[..]).collect::<Vec<_>>(), [b"b"]);
+fn publishes_and_acks_are_handled_in_their_order() {
+    let publish = |frames: Frames| frames.publish(TO_Q, false, b"b", 1);
+    let orders: [(Frames, [usize; 2]); 2] =
+        [(publish(Frames::on(1)).ack(1), [0, 1]), (publish(Frames::on(1).ack(1)), [1, 0])];
+    for (frames, expected) in orders {
+        let broker = new_broker();
+        let (mut preferred, mut other) = (peer(&broker), peer(&broker));
+        let qos = basic::Qos { prefetch_count: 1, global: false };
+        let started = Frames::on(1).basic(basic::AMQPMethod::Qos(qos)).basic(consume("c", "q", 1));
+        preferred.send(&started.publish(TO_Q, false, b"a", 1).bytes);
+        other.send(&Frames::on(1).basic(consume("c", "q", 0)).bytes);
+        assert_eq!(bodies(&preferred.receive(9)), [b"a"]);
+        preferred.send(&frames.bytes);
+        assert_eq!([preferred.receive(9).len(), other.receive(9).len()], expected);
+    }
+}
+
+/// What was assigned before a queue was deleted is delivered, then the consumer is told; even if another of the same
+/// connection is cancelled in between.
+#[test]
+fn a_deleted_queues_consumer_is_told_after_its_last_message() {
+    let broker = new_broker();
+    let (mut client, mut other) = (peer(&broker), peer(&broker));
+    let started = Frames::on(1).declare("gone").basic(consume("stays", "q", 0)).basic(consume("told", "gone", 0));
+    client.send(&started.publish(("", "gone"), false, b"last", 1).publish(TO_Q, false, b"a", 1).bytes);
+    let delete = queue::Delete { queue: "gone".into(), ..queue::Delete::default() };
+    other.send(&Frames::on(1).method(AMQPClass::Queue(queue::AMQPMethod::Delete(delete))).bytes);
+    let cancel = basic::Cancel { consumer_tag: "stays".into(), nowait: true };
+    assert!(client.send(&Frames::on(1).basic(basic::AMQPMethod::Cancel(cancel)).bytes).is_empty());
+    let events = client.receive(9);
+    assert_eq!(bodies(&events), [&b"last"[..], b""]);
+    assert!(
+        matches!(&events[1].method, AMQPClass::Basic(basic::AMQPMethod::Cancel(c)) if c.consumer_tag.as_str() == "told")
+    );
+    assert!(client.send(&Frames::on(1).ack(1).bytes).is_empty());
+    assert_eq!(drain(&mut other), [b"a"]);
 }
 
 #[test]

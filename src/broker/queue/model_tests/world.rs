@@ -10,7 +10,7 @@ use super::{chunk_of, id_of, new_queue};
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Item, Outbox, Wakes};
 use crate::broker::queue::limiter::ChannelLimiter;
-use crate::broker::queue::{ConsumerKey, HowReturned, NewConsumer, Queue, Returned};
+use crate::broker::queue::{ConsumerKey, HowReturned, NewConsumer, Queue, Relief, Returned};
 use crate::error::ReplyCode;
 use crate::model_testing::ensure;
 use crate::storage::chunk::{Chunk, Run};
@@ -478,7 +478,8 @@ impl World {
             paused.push((publisher, resume_bytes));
         }
         let outbox = self.publishers[publisher].clone();
-        let pauses = self.step(queue, |queue, _| queue.pause_publisher(&outbox, resume_bytes))?;
+        let until = Relief { ready_bytes: resume_bytes, drained_bytes: u64::MAX };
+        let pauses = self.step(queue, |queue, _| queue.pause_publisher(&outbox, until))?;
         ensure!(pauses == expected, "publisher {publisher} waits: {pauses}");
         Ok(())
     }
