@@ -16,7 +16,9 @@ use crate::wire::method;
 use crate::wire::table::TableLimits;
 
 /// How long a broker may take for an answer, or to take in anything at all.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long it may take to close a connection.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// The channel that all messages use.
 pub const CHANNEL: u16 = 1;
 /// The largest frame that the client offers to use: the usual one, so that bodies are split alike everywhere.
@@ -33,6 +35,7 @@ pub struct Client {
     end: usize,
     /// As negotiated.
     pub frame_max: usize,
+    patience: Duration,
 }
 
 /// A frame in the client's buffer.
@@ -61,7 +64,7 @@ impl Client {
         let socket = connect(&endpoint.address)
             .map_err(|error| BenchError::new(format!("cannot connect to {}: {error}", endpoint.address)))?;
         let buffer = vec![0; FIRST_BUFFER_BYTES];
-        let mut client = Client { socket, buffer, start: 0, end: 0, frame_max: 0 };
+        let mut client = Client { socket, buffer, start: 0, end: 0, frame_max: 0, patience: PATIENCE };
         client.shake_hands(endpoint)?;
         Ok(client)
     }
@@ -116,8 +119,8 @@ impl Client {
                     if !go_on() {
                         return Ok(false);
                     }
-                    if last_taken.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                        let text = format!("the broker has not read for {} s", PATIENCE.as_secs());
+                    if last_taken.get_or_insert_with(Instant::now).elapsed() > self.patience {
+                        let text = format!("the broker has not read for {} s", self.patience.as_secs());
                         return Err(BenchError::new(text));
                     }
                 }
@@ -154,8 +157,9 @@ impl Client {
     pub fn next_frame(&mut self) -> Result<Frame<'_>> {
         let began = Instant::now();
         while !self.has_frame() {
-            if self.fill()? == 0 && began.elapsed() >= PATIENCE {
-                return Err(BenchError::new(format!("the broker has sent nothing for {} s", PATIENCE.as_secs())));
+            if self.fill()? == 0 && began.elapsed() >= self.patience {
+                let text = format!("the broker has sent nothing for {} s", self.patience.as_secs());
+                return Err(BenchError::new(text));
             }
         }
         self.take_frame()
@@ -259,6 +263,9 @@ impl Client {
 
     /// Closes the connection with the handshake.
     pub fn close(mut self) -> Result<()> {
+        self.patience = CLOSE_PATIENCE;
+        self.socket.set_read_timeout(Some(CLOSE_PATIENCE))?;
+        self.socket.set_write_timeout(Some(CLOSE_PATIENCE))?;
         let close = connection::Close { reply_code: 200, reply_text: "done".into(), class_id: 0, method_id: 0 };
         self.call(0, AMQPClass::Connection(connection::AMQPMethod::Close(close))).map(drop)
     }

@@ -15,8 +15,6 @@ use crate::wire::method;
 
 /// How often a consumer that gets nothing looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a consumer waits, at its end, for the broker to close the connection.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 pub struct Consumer {
     client: Client,
@@ -51,7 +49,6 @@ pub fn run(consumer: Consumer, progress: &Progress) -> Result<()> {
         }
     }
     // What is left goes with the queue, so a broker that is slow to answer because there is much of it is no failure.
-    client.set_read_wait(CLOSE_WAIT)?;
     let _ = client.close();
     Ok(())
 }

@@ -67,10 +67,8 @@ impl Latency {
     pub fn run(&self, endpoint: &Endpoint) -> Result<Latencies> {
         let topology = Topology::one_queue("bench-latency");
         topology.declare(endpoint)?;
-        let measured = self.measure(&topology.queue(0), endpoint);
-        let deleted = topology.delete(endpoint);
-        let latencies = measured?;
-        deleted?;
+        let latencies = self.measure(&topology.queue(0), endpoint)?;
+        topology.delete(endpoint)?;
         Ok(latencies)
     }
 

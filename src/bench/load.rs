@@ -169,10 +169,8 @@ impl Load {
     pub fn run(&self, endpoint: &Endpoint) -> Result<Throughput> {
         let topology = self.topology();
         topology.declare(endpoint)?;
-        let measured = self.start(endpoint).and_then(|running| running.measured(self.seconds));
-        let deleted = topology.delete(endpoint);
-        let throughput = measured?;
-        deleted?;
+        let throughput = self.start(endpoint)?.measured(self.seconds)?;
+        topology.delete(endpoint)?;
         Ok(throughput)
     }
 

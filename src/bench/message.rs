@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(&out[body_at..body_at + 8], b"12345678");
         assert_eq!(
             out,
-            b"before\x01\0\x01\0\0\0\x09\0\x3C\0\x28\0\0\0\x01q\0\xCE\
+            b"before\x01\0\x01\0\0\0\x0A\0\x3C\0\x28\0\0\0\x01q\0\xCE\
               \x02\0\x01\0\0\0\x0E\0\x3C\0\0\0\0\0\0\0\0\0\x08\0\0\xCE\
               \x03\0\x01\0\0\0\x0812345678\xCE"
         );

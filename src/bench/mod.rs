@@ -13,6 +13,7 @@ mod idle;
 mod latency;
 mod limit;
 mod load;
+mod machine;
 #[doc(hidden)]
 pub mod message;
 mod process;
@@ -70,6 +71,9 @@ enum Mode {
     ///
     /// What `throughput` and `latency` find with its --addr is what a broker could reach at best.
     Limit(limit::Limit),
+
+    /// What this machine makes of checksums, copies and syncs, apart from any broker
+    Machine(machine::Machine),
 }
 
 /// One measurement of one broker.
@@ -111,6 +115,7 @@ impl Bench {
         }
         match &self.mode {
             Mode::Limit(limit) => limit.run(),
+            Mode::Machine(machine) => machine.run(),
             Mode::Suite(suite) => suite.run(),
             Mode::Throughput(single) => single.run("throughput", |load, endpoint| Ok(throughput(load.run(endpoint)?))),
             Mode::Latency(single) => single.run("latency", |load, endpoint| Ok(latencies(load.run(endpoint)?))),
@@ -164,6 +169,7 @@ fn stall(stalled: stall::Stalled) -> Vec<Figure> {
         Figure::new("the other queue, alone", Unit::PerSecond, stalled.alone_per_s),
         Figure::new("the other queue, beside it", Unit::PerSecond, stalled.beside_per_s),
     ];
+    figures.extend(stalled.before_kib.map(|kib| Figure::new("broker memory before", Unit::Mib, kib / 1024.0)));
     figures.extend(stalled.peak_kib.map(|kib| Figure::new("most broker memory", Unit::Mib, kib / 1024.0)));
     figures
 }

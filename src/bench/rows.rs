@@ -240,7 +240,7 @@ fn rpc(stand: &Stand) -> Result<Vec<Figure>> {
 }
 
 fn idle(stand: &Stand) -> Result<Vec<Figure>> {
-    let load = Idle { connections: 2000, burst: 1000, body_bytes: 1024 };
+    let load = Idle { connections: 4000, burst: 1000, body_bytes: 1024 };
     let memory = load.run(stand.broker())?;
     Ok(vec![
         Figure::new("broker memory for a fresh one", Unit::Kib, memory.fresh_kib).at_most(6.0),
@@ -273,14 +273,15 @@ const FULL_RATE: f64 = 0.9;
 fn stall(stand: &Stand) -> Result<Vec<Figure>> {
     let load = Stall { body_bytes: 16, stall_seconds: STALL_SECONDS, seconds: stand.seconds };
     let stalled = load.run(stand.broker())?;
-    // The setting counts the messages; half as much again is for all else.
+    // The setting counts the bytes of messages; half as much again is for all else.
     let bound_mib = (Limits::default().stalled_queue_bytes >> 20) as f64 * 1.5;
-    let peak =
-        stalled.peak_kib.map(|kib| Figure::new("most broker memory", Unit::Mib, kib / 1024.0).at_most(bound_mib));
+    let mib = |what: &str, kib: f64| Figure::new(what, Unit::Mib, kib / 1024.0);
+    let added = stalled.peak_kib.zip(stalled.before_kib).map(|(peak, before)| (peak - before).max(0.0));
     let beside = stalled.beside_per_s / stalled.alone_per_s;
-    let rates = [
-        Figure::new("another queue's messages/s over those before", Unit::Ratio, beside).at_least(FULL_RATE),
-        Figure::new("another queue's messages/s", Unit::PerSecond, stalled.beside_per_s),
-    ];
-    Ok(peak.into_iter().chain(rates).collect())
+    figures([
+        added.map(|kib| mib("broker memory that this adds, at most", kib).at_most(bound_mib)),
+        stalled.peak_kib.map(|kib| mib("most broker memory", kib)),
+        Some(Figure::new("another queue's messages/s over those before", Unit::Ratio, beside).at_least(FULL_RATE)),
+        Some(Figure::new("another queue's messages/s", Unit::PerSecond, stalled.beside_per_s)),
+    ])
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,11 @@ impl Server {
 struct ServerProcess {
     what: &'static str,
     pid: u32,
-    child: Arc<Mutex<Child>>,
+    process: Arc<Process>,
+}
+
+struct Process {
+    child: Mutex<Child>,
     /// Holds the log, and what the broker keeps.
     directory: PathBuf,
 }
@@ -74,13 +78,13 @@ impl ServerProcess {
         }
         let child = spawned.map_err(|error| BenchError::new(format!("cannot start {what}: {error}")))?;
         let pid = child.id();
-        let child = Arc::new(Mutex::new(child));
-        running().push(child.clone());
-        Ok(ServerProcess { what, pid, child, directory })
+        let process = Arc::new(Process { child: Mutex::new(child), directory });
+        running().push(process.clone());
+        Ok(ServerProcess { what, pid, process })
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+        fs::read_to_string(self.process.directory.join("log")).unwrap_or_default()
     }
 
     /// Waits until the server listens, and takes its address from the log.
@@ -92,7 +96,7 @@ impl ServerProcess {
             if let Some(address) = line {
                 return Ok(address.trim_end().to_owned());
             }
-            let ended = self.child.lock().expect("nothing panics here").try_wait()?;
+            let ended = self.process.child.lock().expect("nothing panics here").try_wait()?;
             if ended.is_some() || began.elapsed() > START_WAIT {
                 let last = log.lines().last().unwrap_or("it says nothing");
                 return Err(BenchError::new(format!("{} does not start: {last}", self.what)));
@@ -104,9 +108,8 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        running().retain(|child| !Arc::ptr_eq(child, &self.child));
-        stop(&self.child);
-        let _ = fs::remove_dir_all(&self.directory);
+        running().retain(|process| !Arc::ptr_eq(process, &self.process));
+        self.process.end();
     }
 }
 
@@ -117,10 +120,13 @@ fn spawn(directory: &PathBuf, arguments: impl FnOnce(&mut Command, &PathBuf)) ->
     command.stdin(Stdio::null()).stderr(log.try_clone()?).stdout(log).spawn()
 }
 
-fn stop(child: &Mutex<Child>) {
-    let mut child = child.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let _ = child.kill();
-    let _ = child.wait();
+impl Process {
+    fn end(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
 }
 
 fn new_directory() -> Result<PathBuf> {
@@ -133,9 +139,9 @@ fn new_directory() -> Result<PathBuf> {
 }
 
 /// The servers that run, so that a signal does not leave them behind.
-fn running() -> std::sync::MutexGuard<'static, Vec<Arc<Mutex<Child>>>> {
-    static RUNNING: OnceLock<Mutex<Vec<Arc<Mutex<Child>>>>> = OnceLock::new();
-    RUNNING.get_or_init(Mutex::default).lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+fn running() -> MutexGuard<'static, Vec<Arc<Process>>> {
+    static RUNNING: Mutex<Vec<Arc<Process>>> = Mutex::new(Vec::new());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// From now on SIGINT and SIGTERM stop the servers before they end this program.
@@ -153,7 +159,7 @@ pub fn stop_all_on_signal() -> Result<()> {
                 _ = terminate.recv() => {}
             }
         });
-        running().iter().for_each(|child| stop(child));
+        running().iter().for_each(|process| process.end());
         std::process::exit(130);
     });
     Ok(())

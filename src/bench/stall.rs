@@ -39,7 +39,9 @@ pub struct Stalled {
     pub alone_per_s: f64,
     /// Of the same queue beside the one whose consumer does not read.
     pub beside_per_s: f64,
-    /// The most memory that the broker had meanwhile.
+    /// The broker's memory before that consumer came.
+    pub before_kib: Option<f64>,
+    /// The most that it had meanwhile.
     pub peak_kib: Option<f64>,
 }
 
@@ -50,15 +52,11 @@ impl Stall {
         for load in [&lively, &stalled] {
             load.topology().declare(endpoint)?;
         }
-        let measured = self.measure(&lively, &stalled, endpoint);
+        let measured = self.measure(&lively, &stalled, endpoint)?;
         for load in [&lively, &stalled] {
-            // If there is an error already, it is the one to tell.
-            let deleted = load.topology().delete(endpoint);
-            if measured.is_ok() {
-                deleted?;
-            }
+            load.topology().delete(endpoint)?;
         }
-        measured
+        Ok(measured)
     }
 
     fn measure(&self, lively: &Load, stalled: &Load, endpoint: &Endpoint) -> Result<Stalled> {
@@ -67,6 +65,7 @@ impl Stall {
         let lively = lively.start(endpoint)?;
         lively.wait(WARM_UP)?;
         let alone_per_s = lively.measure(time)?.delivered_per_s;
+        let before_kib = endpoint.pid.and_then(process::resident_kib);
         let peak = Peak::watch(endpoint.pid);
         let mut consumer = Client::open(endpoint)?;
         consumer.consume(&stalled.topology().queue(0), true)?;
@@ -77,7 +76,7 @@ impl Stall {
         // In this order: a queue without any consumer would take in all that the flood has.
         drop(flood);
         drop(consumer);
-        Ok(Stalled { alone_per_s, beside_per_s, peak_kib })
+        Ok(Stalled { alone_per_s, beside_per_s, before_kib, peak_kib })
     }
 }
 

@@ -73,7 +73,7 @@ impl Topology {
         }
     }
 
-    /// Declares all anew. What an earlier measurement left behind goes first.
+    /// Declares all anew. What a measurement that failed has left behind goes first.
     pub fn declare(&self, endpoint: &Endpoint) -> Result<()> {
         let mut client = Client::open(endpoint)?;
         self.delete_with(&mut client)?;
