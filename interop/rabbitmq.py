@@ -264,9 +264,8 @@ def main():
     parser.add_argument("--schedulers", type=int, help="number of Erlang schedulers (default: one per core)")
     options = parser.parse_args()
 
-    # Blocked before any thread exists, so that every thread leaves the signals to sigwait.
-    signals = {signal.SIGTERM, signal.SIGINT}
-    for number in signals:
+    # An exit unwinds the `with` below, which stops the node.
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     try:
         with RabbitMQ(options.schedulers) as node:

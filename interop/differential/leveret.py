@@ -26,9 +26,10 @@ class Leveret:
         self._server = None
 
     def __enter__(self):
+        binary = build()
         self._directory = tempfile.mkdtemp(prefix="leveret-data-")
-        command = [build(), "--listen", "127.0.0.1:0", "--data-dir", self._directory]
         try:
+            command = [binary, "--listen", "127.0.0.1:0", "--data-dir", self._directory]
             self._server = ServerProcess("leveret", command)
             self._server.wait_for_line("Server startup complete", START_TIMEOUT_S)
             listening = self._server.wait_for_line("started TCP listener on 127.0.0.1:", START_TIMEOUT_S)

@@ -16,6 +16,7 @@ KEYS = ("k", "k.l", "k.l.m", "", "qa")
 PATTERNS = KEYS + ("#", "*", "k.*", "#.l.#", "*.l")
 HEADERS = ({}, {"h": 1}, {"h": 2, "g": "x"}, {"g": "x"})
 STEPS = 40
+SMALL_FRAME_MAX = 4096
 
 
 def run_sequence(seed, session):
@@ -42,7 +43,7 @@ class _Sequence:
         self.session = session
         self.bodies = 0
         self.tags = 0
-        self.connections = [session.connect(), session.connect()]
+        self.connections = [session.connect(), session.connect(frame_max=SMALL_FRAME_MAX)]
         self.workers = [_Worker(c.channel(number)) for c in self.connections for number in (1, 2)]
         self.watcher = session.channel()
 
@@ -156,7 +157,8 @@ class _Sequence:
             properties["user_id"] = "somebody"
         exchange = self.one_of(("", "", "", "") + SOURCES) if not self.maybe(0.02) else "absent"
         key = self.one_of(QUEUES) if exchange == "" else self.one_of(KEYS)
-        worker.channel.publish(exchange, key, f"m{self.bodies}", properties, mandatory=self.maybe(0.3))
+        body = f"m{self.bodies} " * (2000 if self.maybe(0.05) else 1)
+        worker.channel.publish(exchange, key, body, properties, mandatory=self.maybe(0.3))
 
     def get(self, worker):
         worker.channel.call("basic.get", queue=self.queue(), no_ack=self.maybe(0.3))
@@ -182,7 +184,7 @@ class _Sequence:
         self.watch()
 
     def qos(self, worker):
-        worker.channel.call("basic.qos", prefetch_count=self.chance.randint(0, 3))
+        worker.channel.call("basic.qos", prefetch_count=self.chance.randint(0, 3), global_=self.maybe(0.25))
 
     def settle(self, worker):
         if not worker.unsettled and not self.maybe(0.05):
@@ -228,7 +230,11 @@ class _Sequence:
     }
 
     def fatal_error(self, worker):
-        """Something that ends the connection."""
+        """Something that ends the connection, on its last channel."""
+        for other in self.workers:
+            if other.channel.connection is worker.channel.connection:
+                other.channel.call("channel.close", reply_code=200)
+        worker.channel.reopen()
         name, fields = self.one_of((
             ("basic.qos", {"prefetch_size": 1}),
             ("channel.open", {}),
@@ -268,7 +274,7 @@ class _Sequence:
                 self.choose_mode(worker)
 
     def replace(self, connection):
-        fresh = self.session.connect()
+        fresh = self.session.connect(frame_max=connection.frame_max)
         self.connections[self.connections.index(connection)] = fresh
         for worker in self.workers:
             if worker.channel.connection is connection:

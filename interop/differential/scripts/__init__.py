@@ -26,6 +26,7 @@ from . import (  # noqa: E402,F401
     channels,
     exchanges,
     queues,
+    queue_arguments,
     publishing,
     consuming,
     settling,

@@ -142,3 +142,36 @@ def channel_close_drops_unfinished_content(s):
     other.call("queue.declare", queue="unfinished", exclusive=True)
     ch.send_raw("publish, header, part of the body", method(1, "basic.publish", routing_key="unfinished") + amqp.header(1, 10) + amqp.body(1, b"half"), pingable=False)
     other.call("queue.declare", queue="unfinished", passive=True)
+
+
+@script
+def methods_in_one_write(s):
+    """A client need not wait for anything; replies come in the order of the methods."""
+    ch = s.channel()
+    publish = lambda body: method(1, "basic.publish", routing_key="burst", mandatory=True) + amqp.header(1, 1) + amqp.body(1, body)
+    ch.send_raw("declare, bind, publish, get, ack, purge, delete in one write", b"".join((
+        publish(b"0"),
+        method(1, "queue.declare", queue="burst", exclusive=True),
+        method(1, "queue.bind", queue="burst", exchange="amq.direct", routing_key="burst"),
+        publish(b"a"), publish(b"b"), publish(b"c"), publish(b"d"),
+        method(1, "basic.get", queue="burst"),
+        method(1, "basic.get", queue="burst"),
+        method(1, "basic.nack", delivery_tag=1, requeue=True),
+        method(1, "basic.ack", delivery_tag=2),
+        method(1, "basic.get", queue="burst", no_ack=True),
+        method(1, "queue.purge", queue="burst"),
+        method(1, "queue.delete", queue="burst"),
+        publish(b"e"),
+    )))
+
+
+@script
+def methods_in_one_write_after_an_error(s):
+    c = s.connect()
+    ch, other = c.channel(1), c.channel(2)
+    ch.send_raw("get from an absent queue, then a declare", b"".join((
+        method(1, "basic.get", queue="absent"),
+        method(1, "queue.declare", queue="never", exclusive=True),
+        method(2, "queue.declare", queue="on-other", exclusive=True),
+    )))
+    other.call("queue.declare", queue="never", passive=True)

@@ -286,7 +286,7 @@ def table_malformed(s):
 def table_bad_boolean(s):
     ch = s.channel()
     ch.send_raw("boolean 2 in a table", raw_method(1, 50, 10, b"\0\0\x01b\x04" + struct.pack(">I", 4) + b"\x01kt\x02"))
-    ch.call("queue.declare", queue="b", passive=True)
+    ch.call("queue.delete", queue="b")
 
 
 @script

@@ -4,7 +4,7 @@ import struct
 
 import amqp
 from amqp import method
-from session import CLIENT_CAPABILITIES, start_ok
+from connection import start_ok
 
 from . import script, waiting_script
 
@@ -318,6 +318,25 @@ def update_secret(s):
     c = s.connect()
     c.call("connection.update-secret", new_secret="secret", reason="token expired")
     c.call("connection.update-secret", new_secret="", reason="")
+
+
+@waiting_script
+def heartbeats_missed(s):
+    """A client that says nothing for two intervals is dropped without a word."""
+    c = s.connect(heartbeat=1)
+    with s.step("silence"):
+        s.pump(lambda: c.ended)
+
+
+@waiting_script
+def heartbeats_kept(s):
+    c = s.connect(heartbeat=1)
+    ch = c.channel()
+    with s.step("a heartbeat for a heartbeat"):
+        for count in range(1, 6):
+            s.wait_for(c, "heartbeat", count)
+            c.send(amqp.frame(amqp.HEARTBEAT, 0, b""))
+        ch.call("basic.qos")
 
 
 def _greeted(s):

@@ -3,7 +3,7 @@
 import amqp
 from amqp import method
 
-from session import ScriptFailed
+from connection import ScriptFailed
 
 from . import script
 

@@ -128,6 +128,15 @@ def publish_headers_bcc_twice(s):
 
 
 @script
+def publish_headers_not_a_number(s):
+    """Floats that are no number, or infinite."""
+    for name, value in (("nan", float("nan")), ("infinite", float("inf"))):
+        ch = queue(s, f"odd-{name}")
+        ch.publish("", f"odd-{name}", "x", {"headers": {"f": Tagged("d", value)}})
+        ch.get_all(f"odd-{name}")
+
+
+@script
 def publish_headers_deep(s):
     ch = queue(s, "deep")
     table = array = 1

@@ -4,6 +4,8 @@ import random
 
 from amqp import Tagged
 
+from transcript import shown
+
 from . import script
 
 
@@ -24,9 +26,11 @@ class Targets:
         self.ch.reopen()
 
     def publish(self, exchange, routing_key="", properties=None, mandatory=True):
-        """Publish, then record by purging which queues had it."""
-        self.publisher.publish(exchange, routing_key, "x", properties, mandatory=mandatory)
-        with self.session.step(f"which queues got {routing_key!r} {properties or ''}"):
+        """Publish, and record by purging which queues had the message."""
+        label = f"publish to {exchange!r} {routing_key!r} {shown(properties)}{' mandatory' * mandatory}"
+        with self.session.step(label):
+            self.publisher.publish(exchange, routing_key, "x", properties, mandatory=mandatory)
+            self.publisher.await_confirms()
             got = {}
             with self.session.unrecorded():
                 for name in self.names:
@@ -137,7 +141,7 @@ def route_headers(s):
     for headers in (
         None, {}, {"a": 1}, {"b": "x"}, {"a": 1, "b": "x"}, {"a": 2, "b": "x"}, {"a": 1, "b": "x", "c": 3},
         {"a": "1"}, {"a": Tagged("l", 1)}, {"a": Tagged("B", 1), "b": "x"}, {"a": None}, {"a": 1, "x-other": 1},
-        {"A": 1}, {"a": 1.0}, {"a": True}, {"z": {}}, {"b": Tagged("x", b"x")},
+        {"A": 1}, {"a": True}, {"z": {}}, {"b": Tagged("x", b"x")},
     ):
         t.publish("headers-x", "", {"headers": headers} if headers is not None else None)
 
@@ -151,20 +155,37 @@ def route_headers_any_without_arguments(s):
     t.publish("any-x", "")
 
 
+def _match_each_value(s, exchange, bound, published):
+    """A queue for each bound value; publish each value."""
+    t = Targets(s, list(bound))
+    t.ch.call("exchange.declare", exchange=exchange, type="headers")
+    for name, value in bound.items():
+        t.bind(name, exchange, "", {"x-match": "all", "h": value})
+    for value in published:
+        t.publish(exchange, "", {"headers": {"h": value}}, mandatory=False)
+
+
 @script
 def route_headers_value_types(s):
     """Each binding has one value of one type; each message the same value in another type."""
     values = {
-        "int": 5, "long": Tagged("l", 5), "byte": Tagged("b", 5), "double": 5.0, "float": Tagged("f", 5.0),
+        "int": 5, "long": Tagged("l", 5), "byte": Tagged("b", 5), "unsigned": Tagged("i", 5),
         "text": "5", "bytes": Tagged("x", b"5"), "true": True, "time": Tagged("T", 5), "decimal": Tagged("D", (0, 5)),
-        "array": [5], "table": {"a": 5},
+        "array": [5], "table": {"a": 5}, "void": None,
     }
-    t = Targets(s, list(values))
-    t.ch.call("exchange.declare", exchange="types-x", type="headers")
-    for name, value in values.items():
-        t.bind(name, "types-x", "", {"x-match": "all", "h": value})
-    for value in values.values():
-        t.publish("types-x", "", {"headers": {"h": value}})
+    _match_each_value(s, "types-x", values, values.values())
+
+
+@script
+def route_headers_float_types(s):
+    floats = {"double": 5.5, "float": Tagged("f", 5.5)}
+    _match_each_value(s, "floats-x", floats, floats.values())
+
+
+@script
+def route_headers_integer_and_float(s):
+    _match_each_value(s, "int-x", {"int": 5}, [5.0, Tagged("f", 5.0)])
+    _match_each_value(s, "double-x", {"double": 5.0}, [5, Tagged("l", 5)])
 
 
 @script
