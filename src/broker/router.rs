@@ -82,7 +82,7 @@ impl VHost {
         route
     }
 
-    fn queue_by_key(&self, key: &[u8]) -> Option<Arc<Queue>> {
+    pub fn queue_by_key(&self, key: &[u8]) -> Option<Arc<Queue>> {
         let name = std::str::from_utf8(key).ok()?;
         if name.starts_with(REPLY_TO_PREFIX) { self.find_reply_queue(name) } else { self.find_queue(name) }
     }

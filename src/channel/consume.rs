@@ -73,6 +73,10 @@ impl Channel {
         session: &mut Session,
         scratch: &mut Scratch,
     ) -> Result<(), Fault> {
+        let is_reply_consumer = REPLY_TO_NAMES.contains(&consume.queue.as_str().as_bytes());
+        if is_reply_consumer && self.reply_queue.is_some() {
+            return Err(Fault::precondition_failed("reply consumer already set"));
+        }
         let tag = consume.consumer_tag.as_str();
         if self.consumers.iter().any(|(known, _)| **known == *tag) {
             return Err(Fault::not_allowed(format!("attempt to reuse consumer tag '{tag}'")));
@@ -82,14 +86,17 @@ impl Channel {
             return Err(Fault::not_allowed(format!("reached maximum ({max}) of consumers per channel")));
         }
         let tag: Arc<str> = if tag.is_empty() { generated("amq.ctag-").into() } else { tag.into() };
-        let is_reply_consumer = REPLY_TO_NAMES.contains(&consume.queue.as_str().as_bytes());
         let queue = if is_reply_consumer {
             self.new_reply_queue(&consume, session)?
         } else {
             session.vhost.queue(&self.queue_name(consume.queue.as_str())?, session.id)?
         };
-        let priority =
-            arguments::consumer_priority(Resource::queue(queue.name(), session.vhost.name()), &consume.arguments)?;
+        // Nobody else consumes there, so its arguments mean nothing.
+        let priority = if is_reply_consumer {
+            0
+        } else {
+            arguments::consumer_priority(Resource::queue(queue.name(), session.vhost.name()), &consume.arguments)?
+        };
         let slot = session.add_consumer(LocalConsumer {
             channel: self.number,
             tag: tag.clone(),
@@ -134,9 +141,6 @@ impl Channel {
 
     /// Direct reply-to: a queue of this consumer alone, under a name that cannot be guessed.
     fn new_reply_queue(&self, consume: &basic::Consume, session: &Session) -> Result<Arc<Queue>, Fault> {
-        if self.reply_queue.is_some() {
-            return Err(Fault::precondition_failed("reply consumer already set"));
-        }
         if !consume.no_ack {
             return Err(Fault::precondition_failed("reply consumer cannot acknowledge"));
         }

@@ -304,7 +304,13 @@ impl Channel {
 
     /// `tx.commit`: what was published is enqueued in order, what went to no queue is returned if it is mandatory.
     pub(super) fn enqueue_staged(&self, staged: Vec<Staged>, session: &mut Session, scratch: &mut Scratch) {
-        for Staged { queues, mandatory, record } in staged {
+        for Staged { mut queues, mandatory, record } in staged {
+            let view = Record::new(&record);
+            queues.retain(|queue| !queue.is_dead());
+            if queues.is_empty() && view.exchange().is_empty() {
+                // Through the default exchange a queue is looked up by its name when it is to take the message.
+                queues.extend(session.vhost.queue_by_key(view.routing_key()));
+            }
             if queues.is_empty() {
                 if mandatory {
                     deliver::returned(&mut scratch.out, self.number, session.frame_max, &Record::new(&record));
@@ -312,7 +318,6 @@ impl Channel {
                 continue;
             }
             let target = session.routes.target(&queues);
-            let view = Record::new(&record);
             if record.len() >= OWN_CHUNK_BYTES {
                 scratch.batch.enqueue_alone(&mut session.routes, target, record, &mut scratch.wakes);
             } else {

@@ -104,6 +104,9 @@ fn assert_equal_argument(
         (None, None) => Ok(()),
         (Some(current), Some(declared)) if same_value(current, declared) => Ok(()),
         (None, Some(classic)) | (Some(classic), None) if name == "x-queue-type" && is_classic(classic) => Ok(()),
+        (Some(current), Some(AMQPValue::Void)) => {
+            Err(inequivalent(resource, name, "none".to_owned(), format!("'{}'", plain(current))))
+        }
         (Some(current), Some(declared)) => {
             let quoted = |value| format!("'{}'", plain(value));
             Err(inequivalent(resource, name, quoted(declared), quoted(current)))

@@ -64,7 +64,7 @@ impl Consumer {
 
     /// Whether it may have its turn. A window that is nearly full waits until half of it is free: to top it up message
     /// by message would break runs into crumbs.
-    fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         let capacity = self.capacity();
         self.limited.is_none() && capacity.messages > 0 && capacity.bytes > self.new.window_bytes / 2
     }
@@ -209,19 +209,22 @@ impl Consumers {
         self.slab[index as usize].as_mut().expect("only consumers that exist are in a ring")
     }
 
-    /// Ends the turn of the consumer at the front: to the back of the ring, or out of it if it can take no more.
+    /// Ends the turn of the consumer at the front, who has been given something: to the back of the ring. It stays there
+    /// even if it can take no more for now, and keeps its place if it can again when its turn comes.
     pub fn end_turn(&mut self) {
+        if let Some(ring) = self.rings.first_mut() {
+            ring.turns.rotate_left(1);
+        }
+    }
+
+    /// Takes the consumer at the front out of the ring: its turn has come, and it can take nothing.
+    pub fn leave_ring(&mut self) {
         let Some(ring) = self.rings.first_mut() else { return };
         let Some(index) = ring.turns.pop_front() else { return };
-        let consumer = self.slab[index as usize].as_mut().expect("only consumers that exist are in a ring");
-        if consumer.is_ready() {
-            ring.turns.push_back(index);
-            return;
-        }
-        consumer.in_ring = false;
         if ring.turns.is_empty() {
             self.rings.remove(0);
         }
+        self.at(index).in_ring = false;
     }
 
     /// Ends the turn of the consumer at the front because its channel may have no more; see [`limit_lifted`](Self::limit_lifted).
@@ -229,6 +232,6 @@ impl Consumers {
         let ticket = self.next_ticket;
         self.at(index).limited = Some(ticket);
         self.next_ticket += 1;
-        self.end_turn();
+        self.leave_ring();
     }
 }

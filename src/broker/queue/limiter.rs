@@ -91,3 +91,6 @@ impl ChannelLimiter {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

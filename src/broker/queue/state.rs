@@ -211,6 +211,9 @@ impl QueueState {
 
     /// A consumer's turn: it gets its share, as far as it may have it.
     fn turn(&mut self, index: u32, share: u32, wakes: &mut Wakes) {
+        if !self.consumers.at(index).is_ready() {
+            return self.consumers.leave_ring();
+        }
         let mut left = share;
         loop {
             let capacity = self.consumers.at(index).capacity();

@@ -28,7 +28,8 @@ pub enum Command {
     Delete { queue: usize, if_unused: bool, if_empty: bool },
     // `basic.qos` with `global`.
     Limit { channel: usize, prefetch: u32 },
-    Pause { queue: usize, publisher: usize, resume_bytes: u64 },
+    // Until so much is left, or so much more has left.
+    Pause { queue: usize, publisher: usize, ready_bytes: u64, more_drained_bytes: Option<u64> },
 }
 
 /// So many bodies, of one length if `shortest` is `longest`.
@@ -91,7 +92,12 @@ fn any(random: &mut Random) -> Command {
         88 => Command::Purge { queue },
         89 => Command::Delete { queue, if_unused: random.one_in(2), if_empty: random.one_in(2) },
         90..=93 => Command::Limit { channel, prefetch: random.pick(&[0, 1, 2, 5]) },
-        _ => Command::Pause { queue, publisher: random.below(PUBLISHERS), resume_bytes: random.pick(&[0, 50, 300]) },
+        _ => Command::Pause {
+            queue,
+            publisher: random.below(PUBLISHERS),
+            ready_bytes: random.pick(&[0, 50, 300]),
+            more_drained_bytes: random.pick(&[None, Some(0), Some(1), Some(200)]),
+        },
     }
 }
 

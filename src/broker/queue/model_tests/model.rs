@@ -1,6 +1,7 @@
 //! What must be so: messages, consumers and channels as plain lists, and the rules that tell right from wrong.
 
 use super::commands::Consume;
+use crate::broker::queue::Relief;
 use crate::model_testing::ensure;
 
 /// An index into [`Model::consumers`], and the consumer's slot at its connection.
@@ -38,8 +39,8 @@ pub struct QueueModel {
     /// In the order of their positions, which is that of their ids.
     pub messages: Vec<Message>,
     pub drained_bytes: u64,
-    /// Publishers, and to how many bytes they wait for the queue to drain.
-    pub paused: Vec<(usize, u64)>,
+    /// Publishers, and what they wait for.
+    pub paused: Vec<(usize, Relief)>,
     pub turns: Vec<Turns>,
 }
 
@@ -300,9 +301,10 @@ impl Model {
         Ok(())
     }
 
-    /// Whether a publisher that waits for the queue to drain to so many bytes may go on.
-    pub fn is_relieved(&self, queue: usize, resume_bytes: u64) -> bool {
+    /// Whether a publisher that waits for this may go on.
+    pub fn is_relieved(&self, queue: usize, until: Relief) -> bool {
         let state = &self.queues[queue];
-        state.dead || self.live_consumers(queue).next().is_none() || state.ready_bytes() <= resume_bytes
+        let drained = state.ready_bytes() <= until.ready_bytes || state.drained_bytes >= until.drained_bytes;
+        drained || state.dead || self.live_consumers(queue).next().is_none()
     }
 }

@@ -99,10 +99,8 @@ impl Consumer<'_> {
         let mut log = Vec::new();
         while self.shared.settled.load(Ordering::SeqCst) < ALL {
             self.outbox.take(&mut items);
-            if items.is_empty() && self.outbox.park(&waker, true) {
-                let since = Instant::now();
-                thread::park_timeout(STALLED);
-                assert!(since.elapsed() < STALLED, "a wake was lost");
+            if items.is_empty() {
+                self.wait(&waker);
             }
             for item in items.drain(..) {
                 let Item::Deliver { slot, run } = item else { panic!("{item:?}") };
@@ -113,6 +111,16 @@ impl Consumer<'_> {
         // The others may have gone to sleep before the last was settled.
         let mut wakes = Wakes::default();
         self.shared.outboxes.iter().for_each(|outbox| outbox.notify(&mut wakes));
+    }
+
+    fn wait(&self, waker: &Waker) {
+        // Lets the others come between the look into the outbox and the registration.
+        thread::yield_now();
+        if self.outbox.park(waker, true) {
+            let since = Instant::now();
+            thread::park_timeout(STALLED);
+            assert!(since.elapsed() < STALLED, "a wake was lost");
+        }
     }
 
     fn deliver(&mut self, queue: usize, run: Run, log: &mut Vec<(usize, u32)>) {

@@ -1,8 +1,6 @@
 //! What runs must not break, one test for each trap that a queue could fall into. Clients see messages, never runs.
 
 use std::collections::VecDeque;
-use std::hint;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::thread;
@@ -109,11 +107,16 @@ fn returned(run: Run, consumer: ConsumerKey, how: HowReturned) -> Returned {
 
 #[test]
 fn two_consumers_share_ten_messages_five_and_five() {
-    for publishes in [vec![0..10], vec![0..1, 1..4, 4..9, 9..10], (0..10).map(|id| id..id + 1).collect()] {
+    // Where each publish ends.
+    for publishes in [&[10][..], &[1, 4, 9, 10], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] {
         let (client, queue) = (Client::new(0), new_queue("q", false));
         client.consume(&queue, 0, Consume::PLAIN);
         client.consume(&queue, 1, Consume::PLAIN);
-        publishes.into_iter().for_each(|messages| enqueue(&queue, messages));
+        let mut first = 0;
+        for &end in publishes {
+            enqueue(&queue, first..end);
+            first = end;
+        }
         let expected: Vec<_> = (0..10).map(|id| (id % 2, id)).collect();
         assert_eq!(client.take_messages(), expected);
     }
@@ -254,33 +257,6 @@ fn credit_that_a_queue_cannot_use_is_not_withheld_from_another() {
     assert_eq!(other.take_messages(), [(1, 10)]);
 }
 
-/// A queue that is refused registers, then asks again: room may have come between the two.
-#[test]
-fn room_that_comes_just_when_a_queue_is_refused_is_not_missed() {
-    let client = Client::new(1);
-    for round in 0..2000 {
-        let queue = new_queue("q", false);
-        client.consume(&queue, 0, Consume::PLAIN);
-        assert_eq!(client.limiter.acquire(1), 1);
-        let ready = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                ready.store(true, Ordering::Release);
-                enqueue(&queue, 0..1);
-            });
-            while !ready.load(Ordering::Acquire) {
-                hint::spin_loop();
-            }
-            // The later this comes, the further the other has come.
-            (0..round % 500).for_each(|_| hint::spin_loop());
-            client.limiter.give_back(1);
-            client.tell_waiting();
-        });
-        assert_eq!(client.take_messages(), [(0, 0)], "in round {round}");
-        client.limiter.give_back(1);
-    }
-}
-
 /// Everything is back at its place before the consumer that waits is given anything.
 #[test]
 fn what_a_channel_had_goes_back_before_anything_else_is_assigned() {
@@ -379,7 +355,8 @@ fn a_dead_queue_takes_nothing_in_and_says_404() {
 
 #[test]
 fn a_paused_publisher_is_told_whatever_drains_the_queue() {
-    let drains: [(&str, fn(&Queue, ConsumerKey)); 5] = [
+    type Drain = fn(&Queue, ConsumerKey);
+    let drains: [(&str, Drain); 5] = [
         ("acks", |queue, key| queue.settle([(Some(key), 1)], &mut Wakes::default())),
         ("gets", |queue, _| drop(get(queue))),
         ("a purge", |queue, _| assert_eq!(queue.purge(&mut Wakes::default()), 1)),
@@ -454,7 +431,8 @@ fn one_message_that_gets_have_left_does_not_pin_a_large_chunk() {
 /// What is purged, deleted or dropped by a dead queue counts as settled for the others that share the chunk.
 #[test]
 fn a_queue_that_drops_its_messages_does_not_keep_their_chunk() {
-    let drops: [(&str, fn(&Queue)); 3] = [
+    type DropAll = fn(&Queue);
+    let drops: [(&str, DropAll); 3] = [
         ("purge", |queue| assert_eq!(queue.purge(&mut Wakes::default()), 40)),
         ("delete", |queue| drop(queue.kill(false, false))),
         ("release", |queue| {
@@ -472,6 +450,17 @@ fn a_queue_that_drops_its_messages_does_not_keep_their_chunk() {
         settle(&kept, (0..39).filter_map(|_| get(&kept)));
         assert!(chunk.upgrade().is_none(), "{what} keeps the chunk");
     }
+}
+
+#[test]
+fn a_bounded_queue_drops_what_comes_while_it_is_full() {
+    let definition = new_queue("q", false).definition.clone();
+    let queue = Queue::bounded(definition, 1);
+    enqueue(&queue, 0..3);
+    enqueue(&queue, 3..4);
+    assert_eq!(drain(&queue), [(0, false), (1, false), (2, false)]);
+    enqueue(&queue, 4..5);
+    assert_eq!(drain(&queue), [(4, false)]);
 }
 
 #[test]

@@ -101,7 +101,12 @@ impl World {
                 self.channels[channel].limiter.set_prefetch(prefetch);
                 self.tell_waiting(channel)
             }
-            Command::Pause { queue, publisher, resume_bytes } => self.pause(self.named[queue], publisher, resume_bytes),
+            Command::Pause { queue, publisher, ready_bytes, more_drained_bytes } => {
+                let queue = self.named[queue];
+                let drained = self.model.queues[queue].drained_bytes;
+                let drained_bytes = more_drained_bytes.map_or(u64::MAX, |more| drained + more);
+                self.pause(queue, publisher, Relief { ready_bytes, drained_bytes })
+            }
         }
     }
 
@@ -148,7 +153,7 @@ impl World {
     fn check_paused(&mut self, queue: usize) -> Result<(), String> {
         let paused = std::mem::take(&mut self.model.queues[queue].paused);
         let (relieved, still) =
-            paused.into_iter().partition::<Vec<_>, _>(|(_, resume)| self.model.is_relieved(queue, *resume));
+            paused.into_iter().partition::<Vec<_>, _>(|(_, until)| self.model.is_relieved(queue, *until));
         self.model.queues[queue].paused = still;
         for (number, publisher) in self.publishers.iter().enumerate() {
             let notified = !publisher.park(Waker::noop(), false);
@@ -470,15 +475,14 @@ impl World {
         Ok(())
     }
 
-    fn pause(&mut self, queue: usize, publisher: usize, resume_bytes: u64) -> Result<(), String> {
-        let expected = !self.model.is_relieved(queue, resume_bytes);
+    fn pause(&mut self, queue: usize, publisher: usize, until: Relief) -> Result<(), String> {
+        let expected = !self.model.is_relieved(queue, until);
         let paused = &mut self.model.queues[queue].paused;
         if expected {
             paused.retain(|(of, _)| *of != publisher);
-            paused.push((publisher, resume_bytes));
+            paused.push((publisher, until));
         }
         let outbox = self.publishers[publisher].clone();
-        let until = Relief { ready_bytes: resume_bytes, drained_bytes: u64::MAX };
         let pauses = self.step(queue, |queue, _| queue.pause_publisher(&outbox, until))?;
         ensure!(pauses == expected, "publisher {publisher} waits: {pauses}");
         Ok(())
