@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::client::{CHANNEL, Client};
 use super::endpoint::Endpoint;
 use super::error::Result;
+use super::seconds;
 use super::topology::{bind_queue, declare_queue, delete_queue};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,7 +42,7 @@ pub struct Churn {
     pub what: What,
 
     /// Seconds to measure
-    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0)]
+    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     pub seconds: f64,
 }
 

@@ -13,6 +13,7 @@ use super::endpoint::Endpoint;
 use super::error::{BenchError, Result};
 use super::message::{Message, Properties};
 use super::process;
+use super::seconds;
 use super::topology::Topology;
 use crate::wire::frame::BODY;
 
@@ -36,7 +37,7 @@ pub struct Latency {
     pub body_bytes: u32,
 
     /// Seconds to measure, after a second of warming up
-    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0)]
+    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     pub seconds: f64,
 }
 

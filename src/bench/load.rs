@@ -14,6 +14,7 @@ use super::error::{BenchError, Result};
 use super::message::Properties;
 use super::process;
 use super::producer;
+use super::seconds;
 use super::topology::{ExchangeType, Topology};
 
 /// How long a load runs before it is measured.
@@ -66,8 +67,8 @@ pub struct Load {
     pub exchange: Option<ExchangeType>,
 
     /// Bindings of the exchange, spread over the queues, each with a key of its own [default: one for each queue]
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "exchange")]
-    pub bindings: u32,
+    #[arg(long, value_name = "N", requires = "exchange")]
+    pub bindings: Option<u32>,
 
     /// Give each message a random one of all routing keys, instead of each producer one key
     #[arg(long)]
@@ -78,7 +79,7 @@ pub struct Load {
     pub durable: bool,
 
     /// Seconds to measure, after a second of warming up
-    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0)]
+    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     pub seconds: f64,
 
     /// What names begin with.
@@ -100,7 +101,7 @@ impl Default for Load {
             prefetch: 0,
             confirms: 0,
             exchange: None,
-            bindings: 0,
+            bindings: None,
             random_keys: false,
             durable: false,
             seconds: 5.0,
@@ -167,6 +168,9 @@ impl Load {
 
     /// Declares what is needed, runs the load, and cleans up.
     pub fn run(&self, endpoint: &Endpoint) -> Result<Throughput> {
+        if self.prefetch > 0 && self.ack_every > u64::from(self.prefetch) {
+            return Err(BenchError::new("with fewer deliveries than are acknowledged at once nothing would go on"));
+        }
         let topology = self.topology();
         topology.declare(endpoint)?;
         let throughput = self.start(endpoint)?.measured(self.seconds)?;

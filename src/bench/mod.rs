@@ -79,15 +79,15 @@ enum Mode {
 /// One measurement of one broker.
 #[derive(Args, Debug)]
 struct Single<L: Args> {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     load: L,
 
     #[command(flatten)]
     broker: BrokerArgs,
-
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl<L: Args> Single<L> {
@@ -100,6 +100,14 @@ impl<L: Args> Single<L> {
             report::print_lines(&figures);
         }
         Ok(())
+    }
+}
+
+/// The value of a flag that is a time: more than nothing, and no more than a day.
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
+        _ => Err("expected a number of seconds, more than 0 and at most 86400".to_owned()),
     }
 }
 

@@ -101,11 +101,15 @@ fn varied_properties(stand: &Stand) -> Result<Vec<Figure>> {
 }
 
 fn properties(stand: &Stand, props: Properties) -> Result<Vec<Figure>> {
-    let turns = beside_plain(stand, &Load { props, ..stand.load() })?;
+    let load = Load { props, ..stand.load() };
+    let turns = beside_plain(stand, &load)?;
+    // Properties are bytes to copy as well: what they cost at least.
+    let limits = load.run(stand.limit())?.delivered_per_s / stand.load().run(stand.limit())?.delivered_per_s;
     figures([
         ratio("messages/s over those without properties", turns.over(rate, rate)).map(|f| f.at_least(0.5)),
         cpu_per_million(&turns).map(|f| f.at_most(0.30)),
         per_second("messages/s", turns.each(rate)),
+        ratio("the limit's messages/s over those without properties", Some(vec![limits])),
     ])
 }
 
@@ -183,7 +187,7 @@ fn topic_keys(stand: &Stand) -> Result<Vec<Figure>> {
 }
 
 fn topic_load(stand: &Stand) -> Load {
-    Load { exchange: Some(ExchangeType::Topic), bindings: 100_000, ..stand.load() }
+    Load { exchange: Some(ExchangeType::Topic), bindings: Some(100_000), ..stand.load() }
 }
 
 fn latency_10k(stand: &Stand) -> Result<Vec<Figure>> {

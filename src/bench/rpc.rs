@@ -13,6 +13,7 @@ use super::error::{BenchError, Result};
 use super::latency::Latencies;
 use super::message::{Message, Properties};
 use super::process;
+use super::seconds;
 use super::topology::Topology;
 use crate::wire::frame::{BODY, HEADER};
 use crate::wire::hot::ContentHeader;
@@ -31,7 +32,7 @@ pub struct Rpc {
     pub body_bytes: u32,
 
     /// Seconds to measure, after half a second of warming up
-    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0)]
+    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     pub seconds: f64,
 }
 

@@ -12,6 +12,7 @@ use super::endpoint::Endpoint;
 use super::error::Result;
 use super::load::Load;
 use super::process;
+use super::seconds;
 
 const WARM_UP: Duration = Duration::from_secs(1);
 /// How often memory is looked at.
@@ -25,11 +26,11 @@ pub struct Stall {
     pub body_bytes: usize,
 
     /// Seconds for which the consumer does not read
-    #[arg(long = "stall", value_name = "S", default_value_t = 30.0)]
+    #[arg(long = "stall", value_name = "S", default_value_t = 30.0, value_parser = seconds)]
     pub stall_seconds: f64,
 
     /// Seconds to measure the other queue's rate: first alone, then at the end of the stall
-    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0)]
+    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     pub seconds: f64,
 }
 

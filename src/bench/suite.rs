@@ -7,12 +7,13 @@ use super::endpoint::{BrokerArgs, Endpoint};
 use super::error::Result;
 use super::report::{self, Report};
 use super::rows::{ROWS, Row};
+use super::seconds;
 use super::stand::Stand;
 
 #[derive(Args, Clone, Debug)]
 pub struct Suite {
     /// Seconds of each single measurement
-    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0)]
+    #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
 
     /// Rounds of each row; the median counts [default: 3, for latencies 5]

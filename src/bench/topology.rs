@@ -34,14 +34,14 @@ pub struct Topology {
     pub exchange: Option<ExchangeType>,
     pub queues: u32,
     /// Bindings of the exchange, if they are to be more than one for each queue.
-    pub bindings: u32,
+    pub bindings: Option<u32>,
     pub durable: bool,
 }
 
 impl Topology {
     /// One transient queue, reached through the default exchange.
     pub fn one_queue(name: &'static str) -> Topology {
-        Topology { name, exchange: None, queues: 1, bindings: 0, durable: false }
+        Topology { name, exchange: None, queues: 1, bindings: None, durable: false }
     }
 
     pub fn queue(&self, n: u32) -> String {
@@ -54,7 +54,7 @@ impl Topology {
 
     /// How many routing keys there are to choose from.
     pub fn routes(&self) -> u32 {
-        if self.exchange.is_some() { self.queues.max(self.bindings) } else { self.queues }
+        if self.exchange.is_some() { self.queues.max(self.bindings.unwrap_or(0)) } else { self.queues }
     }
 
     /// The routing key of a route. Of the bindings of a topic exchange it matches one.

@@ -700,7 +700,9 @@ impl<'a> Plan<'a> {
         let requeue = outcome == Outcome::Requeued;
         let method = match outcome {
             Outcome::Acked => basic::AMQPMethod::Ack(basic::Ack { delivery_tag, multiple }),
-            _ if multiple || pick % 2 == 0 => basic::AMQPMethod::Nack(basic::Nack { delivery_tag, multiple, requeue }),
+            _ if multiple || pick.is_multiple_of(2) => {
+                basic::AMQPMethod::Nack(basic::Nack { delivery_tag, multiple, requeue })
+            }
             _ => basic::AMQPMethod::Reject(basic::Reject { delivery_tag, requeue }),
         };
         Some((frames.basic(method), Step::Settle { tags, outcome }))

@@ -14,7 +14,8 @@ enum Command {
     Redeliver { pick: usize },
     CopyOut { pick: usize },
     Settle { pick: usize },
-    Fit { pick: usize, bytes: usize },
+    // Asks how many fit into just so many messages' bytes, or one byte more or less.
+    Fit { pick: usize, messages: usize, more_bytes: isize },
 }
 
 fn commands(random: &mut Random) -> Vec<Command> {
@@ -28,7 +29,7 @@ fn commands(random: &mut Random) -> Vec<Command> {
             6 => Command::Redeliver { pick },
             7 => Command::CopyOut { pick },
             8 => Command::Settle { pick },
-            _ => Command::Fit { pick, bytes: random.below(3000) },
+            _ => Command::Fit { pick, messages: random.below(40), more_bytes: random.below(3) as isize - 1 },
         });
     }
     commands
@@ -43,12 +44,11 @@ fn bodies(random: &mut Random) -> Vec<usize> {
     (0..count).map(|_| if of_one_length { length } else { random.below(longest) }).collect()
 }
 
-/// What a run must be: the messages in it, one entry each.
+/// What a run must be: the messages in it with their positions, one entry each.
 #[derive(Clone)]
 struct Expected {
-    first_seq: u64,
     redelivered: bool,
-    records: Vec<Vec<u8>>,
+    records: Vec<(u64, Vec<u8>)>,
 }
 
 #[derive(Default)]
@@ -68,7 +68,7 @@ impl World {
                     let at = 1 + at % (run.count as usize - 1);
                     let front = run.split_front(at as u32);
                     let rest = all.records.split_off(at);
-                    let later = Expected { records: rest, first_seq: all.first_seq + at as u64, ..all };
+                    let later = Expected { records: rest, ..all };
                     world.runs.push((front, all));
                     all = later;
                 }
@@ -85,7 +85,7 @@ impl World {
                 world.runs.push((copy, all));
             }),
             Command::Settle { pick } => self.with_run(*pick, |_, (run, _)| run.settle()),
-            Command::Fit { pick, bytes } => return self.check_count_within(*pick, *bytes),
+            Command::Fit { pick, messages, more_bytes } => return self.check_fit(*pick, *messages, *more_bytes),
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl World {
         let chunk = self.open.close();
         for queue in 0..queues as u64 {
             let first_seq = queue * 1_000_000 + u64::from(self.written);
-            let expected = Expected { first_seq, redelivered: false, records: records.clone() };
+            let expected = Expected { redelivered: false, records: (first_seq..).zip(records.clone()).collect() };
             self.runs.push((Run::of_chunk(&chunk, first_seq), expected));
         }
         self.chunks.push(chunk);
@@ -127,13 +127,16 @@ impl World {
         self.runs.push((run, all));
     }
 
-    fn check_count_within(&self, pick: usize, bytes: usize) -> Result<(), String> {
+    fn check_fit(&self, pick: usize, messages: usize, more_bytes: isize) -> Result<(), String> {
         if let Some((run, all)) = self.runs.get(pick % self.runs.len().max(1)) {
-            let ends = all.records.iter().scan(0, |end, record| {
-                *end += record.len();
-                Some(*end)
-            });
-            let fitting = ends.take_while(|&end| end <= bytes).count().max(1) as u32;
+            let ends = || {
+                all.records.iter().scan(0, |end, (_, record)| {
+                    *end += record.len();
+                    Some(*end)
+                })
+            };
+            let bytes = ends().take(messages).last().unwrap_or(0).saturating_add_signed(more_bytes);
+            let fitting = ends().take_while(|&end| end <= bytes).count().max(1) as u32;
             ensure!(run.count_within(bytes) == fitting, "{fitting} fit, not {}", run.count_within(bytes));
         }
         Ok(())
@@ -141,13 +144,13 @@ impl World {
 
     fn check(&self) -> Result<(), String> {
         for (run, all) in &self.runs {
-            let bytes: usize = all.records.iter().map(Vec::len).sum();
+            let bytes: usize = all.records.iter().map(|(_, record)| record.len()).sum();
             ensure!(run.count as usize == all.records.len(), "{} messages, not {}", run.count, all.records.len());
             ensure!(run.bytes() == bytes, "{} bytes, not {bytes}", run.bytes());
-            ensure!((run.first_seq, run.redelivered) == (all.first_seq, all.redelivered), "position or flag changed");
-            for (record, expected) in run.records().zip(&all.records) {
-                let bytes = [record.prefix(), record.body()].concat();
-                ensure!(bytes == *expected, "{bytes:?} is not {expected:?}");
+            ensure!(run.redelivered == all.redelivered, "redelivered {}", run.redelivered);
+            for ((seq, record), expected) in (run.first_seq..).zip(run.records()).zip(&all.records) {
+                let message = (seq, [record.prefix(), record.body()].concat());
+                ensure!(message == *expected, "{message:?} is not {expected:?}");
             }
         }
         for chunk in &self.chunks {
