@@ -672,6 +672,8 @@ impl<'a> Plan<'a> {
             Action::Commit | Action::RollBack if CHANNELS[channel] != Mode::Transaction => return None,
             Action::Commit => (frames.method(AMQPClass::Tx(tx::AMQPMethod::Commit(tx::Commit {}))), Step::Commit),
             Action::RollBack => {
+                // From here on "multiple" would settle what comes back as well.
+                self.tags[channel].clear();
                 (frames.method(AMQPClass::Tx(tx::AMQPMethod::Rollback(tx::Rollback {}))), Step::RollBack)
             }
             Action::Close => {

@@ -170,6 +170,24 @@ fn prefetch_one_means_exactly_one_outstanding() {
     }
 }
 
+/// Who acknowledges first is not served first, unless its turn has come and gone meanwhile.
+#[test]
+fn a_consumer_without_credit_keeps_its_place_until_its_turn_comes() {
+    for (waiting, expected) in [(0..0, [(0, 3), (1, 4)]), (2..3, [(1, 2), (0, 3)])] {
+        let (client, queue) = (Client::new(0), new_queue("q", false));
+        let keys = [0, 1].map(|slot| client.consume(&queue, slot, Consume { prefetch: 1, ..Consume::PLAIN }));
+        enqueue(&queue, 0..2);
+        assert_eq!(client.take_messages(), [(0, 0), (1, 1)]);
+        if !waiting.is_empty() {
+            enqueue(&queue, waiting);
+        }
+        client.ack(&queue, keys[1]);
+        client.ack(&queue, keys[0]);
+        enqueue(&queue, 3..5);
+        assert_eq!(client.take_messages(), expected);
+    }
+}
+
 #[test]
 fn an_ack_for_one_queue_lets_the_others_go_on_in_turns() {
     let client = Client::new(1);
