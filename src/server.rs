@@ -146,18 +146,18 @@ async fn accept(listener: TcpListener, broker: Arc<Broker>, open: mpsc::Sender<(
     }
 }
 
-/// Raises the memory alarm while the process holds more memory than the high watermark allows.
+/// Raises the memory alarm while messages hold more memory than the high watermark allows.
 async fn watch_memory(broker: Arc<Broker>) {
     let total = memory::total_bytes().unwrap_or(ASSUMED_MEMORY_BYTES);
     let mark = broker.config.limits.memory_high_watermark.bytes_of(total);
     tracing::info!("memory high watermark set to {} MiB of {} MiB", mark >> 20, total >> 20);
     loop {
         sleep(MEMORY_CHECK_INTERVAL).await;
-        let used = memory::resident_bytes().unwrap_or(chunk::bytes_in_memory() as u64);
+        let used = chunk::bytes_in_memory() as u64;
         if broker.alarm.set_memory(used >= mark) {
             if broker.alarm.is_on() {
                 tracing::warn!(
-                    "memory resource limit alarm set: {} MiB are in use; publishers are blocked",
+                    "memory resource limit alarm set: messages hold {} MiB; publishers are blocked",
                     used >> 20
                 );
             } else {

@@ -13,8 +13,8 @@ use crate::error::{Fault, ReplyCode};
 use crate::limits::{Limits, MESSAGE_MAX_BYTES};
 use crate::wire::hot::{CLASS_BASIC, ContentHeader, Publish};
 
-/// The most that is set aside for a body before any of it has come.
-const FIRST_RESERVED_BYTES: u64 = 1024 * 1024;
+/// Room for a body grows to so many times what has come of it: a size that is only announced costs nothing.
+const RESERVED_TIMES: u64 = 4;
 
 /// `basic.publish`, kept until its content has come.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Content {
         let incoming = Box::new(Incoming {
             method,
             properties: header.properties.into(),
-            body: Vec::with_capacity(header.body_bytes.min(FIRST_RESERVED_BYTES) as usize),
+            body: Vec::new(),
             body_bytes: header.body_bytes,
         });
         if header.body_bytes == 0 {
@@ -123,6 +123,11 @@ impl Content {
     /// Appends bytes of a body frame that was let in.
     pub fn append(&mut self, bytes: &[u8]) {
         if let Content::Body(incoming) = self {
+            let have = incoming.body.len() + bytes.len();
+            if incoming.body.capacity() < have {
+                let room = (have as u64 * RESERVED_TIMES).min(incoming.body_bytes).max(have as u64);
+                incoming.body.reserve_exact(room as usize - incoming.body.len());
+            }
             incoming.body.extend_from_slice(bytes);
         }
     }

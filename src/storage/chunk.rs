@@ -9,10 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::Record;
 
-/// Bytes held by all chunks of the process: what the memory alarm looks at, together with the rest of the heap.
+/// Bytes held by all chunks of the process and what refers to them: what the memory alarm looks at.
 static CHUNK_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that chunks hold in memory now.
+/// What a chunk costs beside its records: itself, and what the allocator adds.
+const CHUNK_OVERHEAD_BYTES: usize = 192;
+/// What a run in a queue costs.
+const RUN_OVERHEAD_BYTES: usize = 64;
+
+/// Bytes that messages hold in memory now, with what it takes to keep track of them.
 pub fn bytes_in_memory() -> usize {
     CHUNK_BYTES.load(Ordering::Relaxed)
 }
@@ -34,12 +39,21 @@ pub struct Chunk {
     records: u32,
     /// Bytes of records that some queue or ledger still needs, counted once for each queue.
     live_bytes: AtomicUsize,
+    /// What has been added to [`CHUNK_BYTES`] for it.
+    charged_bytes: AtomicUsize,
 }
 
 impl Chunk {
     fn new(bytes: Vec<u8>, layout: Layout, records: u32) -> Arc<Chunk> {
-        CHUNK_BYTES.fetch_add(bytes.capacity(), Ordering::Relaxed);
-        Arc::new(Chunk { bytes, layout, records, live_bytes: AtomicUsize::new(0) })
+        let live_bytes = AtomicUsize::new(0);
+        let chunk = Chunk { bytes, layout, records, live_bytes, charged_bytes: AtomicUsize::new(0) };
+        chunk.charge(chunk.bytes.capacity() + CHUNK_OVERHEAD_BYTES);
+        Arc::new(chunk)
+    }
+
+    fn charge(&self, bytes: usize) {
+        self.charged_bytes.fetch_add(bytes, Ordering::Relaxed);
+        CHUNK_BYTES.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// A chunk of one record.
@@ -89,7 +103,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        CHUNK_BYTES.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+        CHUNK_BYTES.fetch_sub(*self.charged_bytes.get_mut(), Ordering::Relaxed);
     }
 }
 
@@ -184,6 +198,7 @@ impl Run {
     /// All messages of `chunk`, at the positions from `first_seq` on.
     pub fn of_chunk(chunk: &Arc<Chunk>, first_seq: u64) -> Run {
         chunk.live_bytes.fetch_add(chunk.bytes.len(), Ordering::Relaxed);
+        chunk.charge(RUN_OVERHEAD_BYTES);
         Run { first_seq, count: chunk.records, redelivered: false, first_record: 0, chunk: chunk.clone() }
     }
 
