@@ -65,7 +65,7 @@ fn a_client_whose_messages_come_back_and_that_never_reads() {
 #[test]
 fn a_requester_that_never_reads_its_replies() {
     leveret_only!("the memory of the process is looked at");
-    let broker = Broker::start(Launch::new());
+    let broker = Broker::start(Launch::new().limit("reply_queue_bytes", "4MiB"));
     let mut bystander = Bystander::of(broker.address);
     let mut requester = Login::new().connect(broker.address);
     let queue = requester.exclusive_queue(1);
