@@ -77,7 +77,7 @@ macro_rules! limits {
         #[serde(default, deny_unknown_fields)]
         pub struct Limits {
             $( $(#[$doc])* pub $name: $type, )*
-            /// Memory in use from which publishers are blocked (`connection.blocked`, reason `low on memory`).
+            /// Memory held by messages from which publishers are blocked (`connection.blocked`, reason `low on memory`).
             pub memory_high_watermark: MemoryHighWatermark,
         }
 
@@ -192,7 +192,7 @@ impl Limits {
     }
 }
 
-/// How much memory the process may use before publishers are blocked: a share of what the machine or its control
+/// How much memory messages may hold before publishers are blocked: a share of what the machine or its control
 /// group has, or a number of bytes. Written `0.6` or `"4GiB"`. RabbitMQ: `vm_memory_high_watermark`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MemoryHighWatermark {

@@ -205,7 +205,7 @@ impl Queue {
         let remains = state.kill(&mut wakes);
         self.dead.store(true, Ordering::Release);
         drop(state);
-        Ok(Some(u32::try_from(remains.ready.messages()).unwrap_or(u32::MAX)))
+        Ok(Some(u32::try_from(remains.messages()).unwrap_or(u32::MAX)))
     }
 
     /// How much the queue should hold back a publisher on connection `publisher`.

@@ -51,12 +51,6 @@ pub struct QueueState {
     paused_publishers: Vec<(Arc<Outbox>, Relief)>,
 }
 
-/// What a dead queue leaves, to be dropped once its lock is released.
-#[derive(Default)]
-pub struct Remains {
-    pub ready: Ready,
-}
-
 impl QueueState {
     pub fn new(queue: Weak<Queue>, max_ready_bytes: u64) -> QueueState {
         QueueState {
@@ -93,16 +87,15 @@ impl QueueState {
         &self.consumers
     }
 
-    /// Takes all messages of a chunk in, at the tail. Returns false, and drops them, if the queue is dead or full.
-    pub fn enqueue(&mut self, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> bool {
+    /// Takes all messages of a chunk in, at the tail, or drops them if the queue is dead or full.
+    pub fn enqueue(&mut self, chunk: &Arc<Chunk>, wakes: &mut Wakes) {
         if self.dead || self.ready.bytes() >= self.max_ready_bytes {
-            return false;
+            return;
         }
         let run = Run::of_chunk(chunk, self.next_seq);
         self.next_seq = run.end_seq();
         self.ready.push(run);
         self.assign(wakes);
-        true
     }
 
     /// The message at the front, for `basic.get`.
@@ -184,14 +177,15 @@ impl QueueState {
         std::mem::take(&mut self.ready)
     }
 
-    /// Ends the queue: cancels its consumers, drops its messages, and takes nothing in from now on.
-    pub fn kill(&mut self, wakes: &mut Wakes) -> Remains {
+    /// Ends the queue: cancels its consumers, and takes nothing in from now on. Returns what was ready, to be dropped once
+    /// the lock is released.
+    pub fn kill(&mut self, wakes: &mut Wakes) -> Ready {
         self.dead = true;
         for Consumer { new, .. } in self.consumers.remove_all() {
             new.outbox.push(Item::Cancelled { slot: new.slot }, wakes);
         }
         self.resume_publishers(wakes);
-        Remains { ready: std::mem::take(&mut self.ready) }
+        std::mem::take(&mut self.ready)
     }
 
     /// Whether an auto-delete queue is due: it had a consumer and has none any more.
