@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::record::Record;
+use super::Epoch;
+use super::record::{self, Record};
 
 /// Bytes held by all chunks of the process and what refers to them: what the memory alarm looks at.
 static CHUNK_BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -31,12 +32,27 @@ enum Layout {
     Index(Box<[u32]>),
 }
 
+/// How many of a chunk's messages are persistent (`delivery-mode` 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    None,
+    Some,
+    All,
+}
+
+/// 1 if the record at the front of `bytes` is persistent, else 0.
+fn persistence_of(bytes: &[u8]) -> u32 {
+    u32::from(bytes[record::FLAGS_AT] & record::flags::PERSISTENT as u8)
+}
+
 /// An immutable block of records.
 #[derive(Debug)]
 pub struct Chunk {
     bytes: Vec<u8>,
     layout: Layout,
     records: u32,
+    /// How many of the records are persistent.
+    persistent: u32,
     /// Bytes of records that some queue or ledger still needs, counted once for each queue.
     live_bytes: AtomicUsize,
     /// What has been added to [`CHUNK_BYTES`] for it.
@@ -44,9 +60,9 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    fn new(bytes: Vec<u8>, layout: Layout, records: u32) -> Arc<Chunk> {
+    fn new(bytes: Vec<u8>, layout: Layout, records: u32, persistent: u32) -> Arc<Chunk> {
         let live_bytes = AtomicUsize::new(0);
-        let chunk = Chunk { bytes, layout, records, live_bytes, charged_bytes: AtomicUsize::new(0) };
+        let chunk = Chunk { bytes, layout, records, persistent, live_bytes, charged_bytes: AtomicUsize::new(0) };
         chunk.charge(chunk.bytes.capacity() + CHUNK_OVERHEAD_BYTES);
         Arc::new(chunk)
     }
@@ -59,7 +75,52 @@ impl Chunk {
     /// A chunk of one record.
     pub fn of_one(bytes: Vec<u8>) -> Arc<Chunk> {
         let stride = bytes.len() as u32;
-        Chunk::new(bytes, Layout::Stride(stride), 1)
+        let persistent = persistence_of(&bytes);
+        Chunk::new(bytes, Layout::Stride(stride), 1, persistent)
+    }
+
+    /// A chunk of records that lie one behind the other, as they were read from disk; `None` if they do not end where
+    /// the last of them does, or there are none.
+    pub fn parse(bytes: Vec<u8>) -> Option<Arc<Chunk>> {
+        let (mut at, mut records, mut persistent) = (0, 0, 0);
+        let (mut stride, mut offsets) = (0, Vec::new());
+        while at < bytes.len() {
+            let length = record::length_of(&bytes[at..])?;
+            if records == 0 {
+                stride = length;
+            } else if length != stride && offsets.is_empty() {
+                offsets.extend((0..records).map(|i| i * stride as u32));
+            }
+            if !offsets.is_empty() {
+                offsets.push(at as u32);
+            }
+            persistent += persistence_of(&bytes[at..]);
+            records += 1;
+            at += length;
+        }
+        if records == 0 {
+            return None;
+        }
+        let layout = if offsets.is_empty() {
+            Layout::Stride(stride as u32)
+        } else {
+            offsets.push(at as u32);
+            Layout::Index(offsets.into())
+        };
+        Some(Chunk::new(bytes, layout, records, persistent))
+    }
+
+    /// The bytes of its records.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn persistence(&self) -> Persistence {
+        match self.persistent {
+            0 => Persistence::None,
+            all if all == self.records => Persistence::All,
+            _ => Persistence::Some,
+        }
     }
 
     pub fn records(&self) -> u32 {
@@ -73,8 +134,22 @@ impl Chunk {
         }
     }
 
-    fn record(&self, index: u32) -> Record<'_> {
-        Record::new(&self.bytes[self.offset(index)..self.offset(index + 1)])
+    /// The record of that number, as bytes.
+    pub fn record(&self, index: u32) -> Record<'_> {
+        Record::new(self.bytes_of(index, index + 1))
+    }
+
+    /// The records from number `from` up to but not including `to`, one behind the other.
+    pub fn bytes_of(&self, from: u32, to: u32) -> &[u8] {
+        &self.bytes[self.offset(from)..self.offset(to)]
+    }
+
+    /// The length that all records have, if they have one.
+    pub fn stride(&self) -> Option<u32> {
+        match self.layout {
+            Layout::Stride(stride) => Some(stride),
+            Layout::Index(_) => None,
+        }
     }
 
     fn bytes_between(&self, from: u32, to: u32) -> usize {
@@ -112,6 +187,7 @@ impl Drop for Chunk {
 pub struct OpenChunk {
     bytes: Vec<u8>,
     records: u32,
+    persistent: u32,
     /// The length of all records so far, while `offsets` is empty.
     stride: u32,
     /// The offset of each record, once two differ in length.
@@ -144,6 +220,7 @@ impl OpenChunk {
     #[inline]
     pub fn push(&mut self, prefix: &[u8], body: &[u8]) {
         self.begin_record((prefix.len() + body.len()) as u32);
+        self.persistent += persistence_of(prefix);
         self.bytes.extend_from_slice(prefix);
         self.bytes.extend_from_slice(body);
     }
@@ -178,7 +255,7 @@ impl OpenChunk {
         } else {
             std::mem::take(&mut self.bytes)
         };
-        Chunk::new(bytes, layout, std::mem::take(&mut self.records))
+        Chunk::new(bytes, layout, std::mem::take(&mut self.records), std::mem::take(&mut self.persistent))
     }
 }
 
@@ -190,6 +267,8 @@ pub struct Run {
     pub count: u32,
     /// Whether these messages may have been handed out before.
     pub redelivered: bool,
+    /// The epoch in which those of the messages that are durable entered the queue; none if none of them is.
+    pub epoch: Epoch,
     first_record: u32,
     chunk: Arc<Chunk>,
 }
@@ -197,9 +276,16 @@ pub struct Run {
 impl Run {
     /// All messages of `chunk`, at the positions from `first_seq` on.
     pub fn of_chunk(chunk: &Arc<Chunk>, first_seq: u64) -> Run {
-        chunk.live_bytes.fetch_add(chunk.bytes.len(), Ordering::Relaxed);
+        Run::of_records(chunk, 0, chunk.records, first_seq, Epoch::NONE)
+    }
+
+    /// `count` messages of `chunk` from record number `first_record` on, at the positions from `first_seq` on.
+    pub fn of_records(chunk: &Arc<Chunk>, first_record: u32, count: u32, first_seq: u64, epoch: Epoch) -> Run {
+        assert!(count > 0 && first_record + count <= chunk.records, "a run is some records of its chunk");
+        let run = Run { first_seq, count, redelivered: false, epoch, first_record, chunk: chunk.clone() };
+        chunk.live_bytes.fetch_add(run.bytes(), Ordering::Relaxed);
         chunk.charge(RUN_OVERHEAD_BYTES);
-        Run { first_seq, count: chunk.records, redelivered: false, first_record: 0, chunk: chunk.clone() }
+        run
     }
 
     /// The position after the last.
@@ -259,7 +345,11 @@ impl Run {
         for record in self.records() {
             open.push(record.prefix(), record.body());
         }
-        let copy = Run { redelivered: self.redelivered, ..Run::of_chunk(&open.close(), self.first_seq) };
+        let copy = Run {
+            redelivered: self.redelivered,
+            epoch: self.epoch,
+            ..Run::of_chunk(&open.close(), self.first_seq)
+        };
         self.settle();
         copy
     }

@@ -17,6 +17,17 @@
 /// Bytes of the fixed head.
 pub const HEAD_BYTES: usize = 12;
 
+/// Where the flags are; the first byte has them all so far.
+pub const FLAGS_AT: usize = 8;
+
+/// How long the record is that begins with these bytes; `None` if it is longer than they are.
+pub fn length_of(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.get(..HEAD_BYTES)?;
+    let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
+    let length = HEAD_BYTES + number(0) + number(4) + head[10] as usize + head[11] as usize;
+    (length <= bytes.len()).then_some(length)
+}
+
 /// What a broker wants to know of a message without parsing its properties.
 pub mod flags {
     /// `delivery-mode` is 2.

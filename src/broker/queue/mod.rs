@@ -19,14 +19,11 @@ pub use self::consumers::{ConsumerKey, NewConsumer};
 use self::limiter::ChannelLimiter;
 use self::state::QueueState;
 pub use self::state::{HowReturned, Returned};
+pub use crate::storage::QueueId;
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::error::Fault;
 use crate::storage::chunk::{Chunk, Run};
-
-/// Identifies a queue for the life of the broker's data; a name may be deleted and declared again, an id never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QueueId(pub u64);
 
 static NEXT_QUEUE_ID: AtomicU64 = AtomicU64::new(1);
 
