@@ -70,6 +70,19 @@ pub fn check_seeds<C: Clone + Debug>(
     }
 }
 
+/// Runs each seed. A panic is repeated with its seed, and the line that replays it.
+pub fn each_seed(test: &str, seeds: Range<u64>, run: impl Fn(u64)) {
+    for seed in chosen(seeds) {
+        let ran = attempt(&[seed], |seeds: &[u64]| {
+            run(seeds[0]);
+            Ok(())
+        });
+        if let Err(why) = ran {
+            panic!("seed {seed}: {why}\nagain: LEVERET_SEEDS={seed} cargo test --lib {test}");
+        }
+    }
+}
+
 fn chosen(seeds: Range<u64>) -> Range<u64> {
     let Ok(asked) = std::env::var("LEVERET_SEEDS") else { return seeds };
     let number = |text: &str| text.parse::<u64>().expect("LEVERET_SEEDS is a number or a range such as 0..1000");

@@ -15,12 +15,30 @@ static CHUNK_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// What a chunk costs beside its records: itself, and what the allocator adds.
 const CHUNK_OVERHEAD_BYTES: usize = 192;
-/// What a run in a queue costs.
+/// What a run in a queue costs, or what stands there for messages on disk.
 const RUN_OVERHEAD_BYTES: usize = 64;
 
 /// Bytes that messages hold in memory now, with what it takes to keep track of them.
 pub fn bytes_in_memory() -> usize {
     CHUNK_BYTES.load(Ordering::Relaxed)
+}
+
+/// While it lives, what stands in a queue for messages on disk counts as memory.
+#[derive(Debug)]
+pub struct RangeCharge(());
+
+impl RangeCharge {
+    #[expect(clippy::new_without_default, reason = "it has an effect")]
+    pub fn new() -> RangeCharge {
+        CHUNK_BYTES.fetch_add(RUN_OVERHEAD_BYTES, Ordering::Relaxed);
+        RangeCharge(())
+    }
+}
+
+impl Drop for RangeCharge {
+    fn drop(&mut self) {
+        CHUNK_BYTES.fetch_sub(RUN_OVERHEAD_BYTES, Ordering::Relaxed);
+    }
 }
 
 /// Where the records of a chunk begin.
@@ -168,6 +186,22 @@ impl Chunk {
         }
     }
 
+    /// What is left of some records if their bytes are forgotten: their lengths.
+    fn without_bytes(&self, from: u32, records: u32) -> Arc<Chunk> {
+        let layout = match &self.layout {
+            Layout::Stride(stride) => Layout::Stride(*stride),
+            Layout::Index(offsets) => {
+                let offsets = &offsets[from as usize..=(from + records) as usize];
+                Layout::Index(offsets.iter().map(|offset| offset - offsets[0]).collect())
+            }
+        };
+        let index_bytes = if let Layout::Index(offsets) = &layout { size_of_val(&**offsets) } else { 0 };
+        // Only what is persistent as a whole is ever forgotten.
+        let chunk = Chunk::new(Vec::new(), layout, records, records);
+        chunk.charge(index_bytes);
+        chunk
+    }
+
     /// Whether so little of the chunk is needed that keeping it wastes more than copying the rest out would.
     pub fn is_mostly_dead(&self) -> bool {
         const WORTH_COPYING_BYTES: usize = 16 * 1024;
@@ -288,6 +322,26 @@ impl Run {
         run
     }
 
+    /// How many of the messages of its chunk are persistent.
+    pub fn persistence(&self) -> Persistence {
+        self.chunk.persistence()
+    }
+
+    /// Lets go of the messages' bytes, which are on disk, and keeps their number and lengths. Their records must not be
+    /// looked at any more; everything else works as before.
+    pub fn forget_bytes(&mut self) {
+        debug_assert!(self.persistence() == Persistence::All, "only what is on disk may be forgotten");
+        let lengths = self.chunk.without_bytes(self.first_record, self.count);
+        let forgotten =
+            Run { redelivered: self.redelivered, epoch: self.epoch, ..Run::of_chunk(&lengths, self.first_seq) };
+        std::mem::replace(self, forgotten).settle();
+    }
+
+    /// Whether the records are in memory. False only for runs that were [made to forget them](Run::forget_bytes).
+    pub fn has_bytes(&self) -> bool {
+        !self.chunk.bytes.is_empty()
+    }
+
     /// The position after the last.
     pub fn end_seq(&self) -> u64 {
         self.first_seq + u64::from(self.count)
@@ -295,6 +349,11 @@ impl Run {
 
     pub fn bytes(&self) -> usize {
         self.chunk.bytes_between(self.first_record, self.first_record + self.count)
+    }
+
+    /// Its records, one behind the other.
+    pub fn record_bytes(&self) -> &[u8] {
+        self.chunk.bytes_of(self.first_record, self.first_record + self.count)
     }
 
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
@@ -345,11 +404,8 @@ impl Run {
         for record in self.records() {
             open.push(record.prefix(), record.body());
         }
-        let copy = Run {
-            redelivered: self.redelivered,
-            epoch: self.epoch,
-            ..Run::of_chunk(&open.close(), self.first_seq)
-        };
+        let copy =
+            Run { redelivered: self.redelivered, epoch: self.epoch, ..Run::of_chunk(&open.close(), self.first_seq) };
         self.settle();
         copy
     }
@@ -363,10 +419,18 @@ mod tests {
     use super::*;
 
     fn chunk(bodies: &[&[u8]]) -> Arc<Chunk> {
+        chunk_with(0, bodies)
+    }
+
+    fn persistent_chunk(bodies: &[&[u8]]) -> Arc<Chunk> {
+        chunk_with(record::flags::PERSISTENT, bodies)
+    }
+
+    fn chunk_with(flags: u16, bodies: &[&[u8]]) -> Arc<Chunk> {
         let mut open = OpenChunk::default();
         for body in bodies {
             let mut prefix = Vec::new();
-            append_prefix(&mut prefix, 0, b"", b"k", &[0, 0], body.len() as u32);
+            append_prefix(&mut prefix, flags, b"", b"k", &[0, 0], body.len() as u32);
             open.push(&prefix, body);
         }
         open.close()
@@ -396,6 +460,21 @@ mod tests {
         assert_eq!(run.count_within(0), 1);
         assert_eq!(run.count_within(run.record(0).prefix_bytes() * 2 + 5), 2);
         assert_eq!(run.count_within(usize::MAX >> 1), 3);
+    }
+
+    #[test]
+    fn a_run_without_its_bytes_still_knows_its_lengths() {
+        for all in [[&b"aa"[..], b"bb", b"cc"], [&b"a"[..], b"bbb", b""]] {
+            let chunk = persistent_chunk(&all);
+            let mut run = Run::of_chunk(&chunk, 7);
+            run.split_front(1).settle();
+            let mut kept = run.clone();
+            run.forget_bytes();
+            assert_eq!((Arc::strong_count(&chunk), run.has_bytes(), kept.has_bytes()), (2, false, true));
+            assert_eq!((run.bytes(), run.count, run.first_seq), (kept.bytes(), 2, 8));
+            assert_eq!(run.split_front(1).bytes(), kept.split_front(1).bytes());
+            assert_eq!((run.bytes(), run.first_seq, run.end_seq()), (kept.bytes(), 9, 10));
+        }
     }
 
     #[test]

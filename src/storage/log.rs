@@ -18,6 +18,12 @@ use super::{Epoch, QueueId};
 
 /// How long an epoch rests that nobody waits for: time for its messages to be settled and never written.
 const LINGER: Duration = Duration::from_millis(20);
+/// So long after the last epoch the committer looks by itself for more.
+const ACTIVE_FOR: Duration = Duration::from_secs(1);
+/// How long what nobody waits for stays written and not synced.
+const UNSYNCED_MAX: Duration = Duration::from_millis(200);
+/// Among so many of the last entries a chunk is looked for that enters one more queue.
+const CHUNK_LOOKED_FOR: usize = 32;
 /// An epoch of so many bytes is written at once.
 const WRITTEN_AT_BYTES: usize = 4 * 1024 * 1024;
 
@@ -33,7 +39,10 @@ pub struct Change {
 pub enum Entry {
     Define(Vec<Change>),
     /// The persistent messages of a chunk entered these queues, at positions from the given ones on.
-    Enqueue { chunk: Arc<Chunk>, targets: SmallVec<[(QueueId, u64); 1]> },
+    Enqueue {
+        chunk: Arc<Chunk>,
+        targets: SmallVec<[(QueueId, u64); 1]>,
+    },
     /// The queue is gone, with all its messages and its definition.
     DropQueue(QueueId),
 }
@@ -53,8 +62,17 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.settled.is_empty() && self.delivered.is_empty()
+    /// Adds what came later.
+    pub fn append(&mut self, later: Contents) {
+        self.entries.extend(later.entries);
+        for (queue, ranges) in later.settled {
+            self.settled.entry(queue).or_default().extend(ranges);
+        }
+        for (queue, through) in later.delivered {
+            let mark = self.delivered.entry(queue).or_default();
+            *mark = through.max(*mark);
+        }
+        self.bytes += later.bytes;
     }
 }
 
@@ -86,6 +104,7 @@ pub enum SyncPolicy {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
+    Settled,
     Kept,
     Written,
 }
@@ -106,9 +125,36 @@ struct Filling {
     urgent: bool,
     /// Somebody waits for epochs up to this one to be synced.
     sync_wanted: Epoch,
+    /// When what is written is synced although nobody waits for it.
+    sync_at: Option<Instant>,
     waiting: Vec<Waiting>,
     waiting_for_room: Vec<Arc<dyn Waiter>>,
     stopping: bool,
+    parked: Parked,
+    /// When the last epoch was taken.
+    last_taken: Option<Instant>,
+}
+
+/// What the committer's thread is at.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Parked {
+    /// It works, or has been woken.
+    #[default]
+    No,
+    /// It looks by itself whether something has been added.
+    Looking,
+    Asleep,
+}
+
+impl Filling {
+    /// How long the epoch is to rest yet; none if there is nothing in it.
+    fn rest(&self) -> Option<Duration> {
+        Some(LINGER.saturating_sub(self.began?.elapsed()))
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.urgent || self.stopping || self.contents.bytes >= WRITTEN_AT_BYTES
+    }
 }
 
 pub struct Log {
@@ -119,6 +165,8 @@ pub struct Log {
     written: AtomicU64,
     synced: AtomicU64,
     refused: AtomicU64,
+    /// The last epoch in which a definition changed.
+    defined: AtomicU64,
     unwritten_bytes: AtomicUsize,
     unwritten_max_bytes: usize,
 }
@@ -140,8 +188,8 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let mut filling = self.0.lock();
         filling.holders -= 1;
-        if filling.holders == 0 {
-            self.0.work.notify_one();
+        if filling.holders == 0 && filling.is_urgent() {
+            self.0.wake(&mut filling);
         }
     }
 }
@@ -157,15 +205,19 @@ impl Log {
                 holders: 0,
                 urgent: false,
                 sync_wanted: Epoch::NONE,
+                sync_at: None,
                 waiting: Vec::new(),
                 waiting_for_room: Vec::new(),
                 stopping: false,
+                parked: Parked::No,
+                last_taken: None,
             }),
             work: Condvar::new(),
             policy,
             written: AtomicU64::new(last.0),
             synced: AtomicU64::new(last.0),
             refused: AtomicU64::new(0),
+            defined: AtomicU64::new(0),
             unwritten_bytes: AtomicUsize::new(0),
             unwritten_max_bytes,
         }
@@ -181,15 +233,25 @@ impl Log {
         Hold(self)
     }
 
+    /// Wakes the committer if it is not awake.
+    fn wake(&self, filling: &mut Filling) {
+        if filling.parked != Parked::No {
+            filling.parked = Parked::No;
+            self.work.notify_one();
+        }
+    }
+
     fn add(&self, add: impl FnOnce(&mut Filling)) -> Epoch {
         let mut filling = self.lock();
         add(&mut filling);
         if filling.began.is_none() {
             filling.began = Some(Instant::now());
             filling.contents.time_ms = now_ms();
-            self.work.notify_one();
+            if filling.parked == Parked::Asleep {
+                self.wake(&mut filling);
+            }
         } else if filling.contents.bytes >= WRITTEN_AT_BYTES {
-            self.work.notify_one();
+            self.wake(&mut filling);
         }
         filling.epoch
     }
@@ -199,8 +261,11 @@ impl Log {
     pub fn enqueue(&self, queue: QueueId, first_seq: u64, chunk: &Arc<Chunk>) -> Epoch {
         self.add(|filling| {
             let contents = &mut filling.contents;
-            if let Some(Entry::Enqueue { chunk: last, targets }) = contents.entries.last_mut()
-                && Arc::ptr_eq(last, chunk)
+            // Others may have added something since the chunk entered its first queue.
+            let looked_at = if filling.holders > 0 { CHUNK_LOOKED_FOR } else { 1 };
+            let is_it =
+                |entry: &&mut Entry| matches!(entry, Entry::Enqueue { chunk: of, .. } if Arc::ptr_eq(of, chunk));
+            if let Some(Entry::Enqueue { targets, .. }) = contents.entries.iter_mut().rev().take(looked_at).find(is_it)
             {
                 targets.push((queue, first_seq));
                 return;
@@ -230,21 +295,35 @@ impl Log {
         self.add(|filling| {
             let mark = filling.contents.delivered.entry(queue).or_default();
             *mark = through.max(*mark);
-            if is_kept && !filling.urgent {
-                filling.urgent = true;
-                self.work.notify_one();
+            if is_kept && !std::mem::replace(&mut filling.urgent, true) {
+                self.wake(filling);
             }
         });
     }
 
     /// A durable queue is gone. Called under the queue's lock.
     pub fn drop_queue(&self, queue: QueueId) -> Epoch {
-        self.add(|filling| filling.contents.entries.push(Entry::DropQueue(queue)))
+        let mut filling = self.lock();
+        filling.contents.settled.remove(&queue);
+        filling.contents.delivered.remove(&queue);
+        drop(filling);
+        self.add_definition(Entry::DropQueue(queue))
     }
 
     /// Definitions changed, all at once or not at all. Called under the topology mutex.
     pub fn define(&self, changes: Vec<Change>) -> Epoch {
-        self.add(|filling| filling.contents.entries.push(Entry::Define(changes)))
+        self.add_definition(Entry::Define(changes))
+    }
+
+    fn add_definition(&self, entry: Entry) -> Epoch {
+        let epoch = self.add(|filling| filling.contents.entries.push(entry));
+        self.defined.fetch_max(epoch.0, Ordering::AcqRel);
+        epoch
+    }
+
+    /// The epoch with which every definition that has changed so far is kept.
+    pub fn defined(&self) -> Epoch {
+        Epoch(self.defined.load(Ordering::Acquire))
     }
 
     #[inline]
@@ -273,6 +352,12 @@ impl Log {
     /// Has `waiter` notified, once, when the epoch is no longer pending, and the epoch written without rest. Perhaps at
     /// once.
     pub fn wait_until_settled(&self, epoch: Epoch, waiter: Arc<dyn Waiter>) {
+        self.wait(epoch, Need::Settled, waiter);
+    }
+
+    /// Has `waiter` notified, once, when the epoch is kept, and the epoch written without rest: for what has to wait for
+    /// room on the disk rather than be refused. Perhaps at once.
+    pub fn wait_until_kept(&self, epoch: Epoch, waiter: Arc<dyn Waiter>) {
         self.wait(epoch, Need::Kept, waiter);
     }
 
@@ -283,19 +368,23 @@ impl Log {
 
     fn wait(&self, epoch: Epoch, need: Need, waiter: Arc<dyn Waiter>) {
         let mut filling = self.lock();
-        let pending = match need {
-            Need::Kept => self.outcome(epoch) == Outcome::Pending,
-            Need::Written => !self.is_written(epoch),
-        };
-        if !pending {
+        if self.is_met(epoch, need) {
             drop(filling);
             return waiter.notify();
         }
         filling.waiting.push(Waiting { epoch, need, waiter });
-        if need == Need::Kept {
+        if need != Need::Written {
             filling.sync_wanted = filling.sync_wanted.max(epoch);
             filling.urgent |= epoch == filling.epoch;
-            self.work.notify_one();
+            self.wake(&mut filling);
+        }
+    }
+
+    fn is_met(&self, epoch: Epoch, need: Need) -> bool {
+        match need {
+            Need::Settled => self.outcome(epoch) != Outcome::Pending,
+            Need::Kept => self.outcome(epoch) == Outcome::Kept,
+            Need::Written => self.is_written(epoch),
         }
     }
 
@@ -319,31 +408,45 @@ impl Log {
     pub fn next_work(&self) -> Work {
         let mut filling = self.lock();
         loop {
-            let wants_sync = self.policy == SyncPolicy::Always
-                && filling.sync_wanted.0 > self.synced.load(Ordering::Relaxed);
-            let rest = match filling.began {
-                Some(began) => LINGER.checked_sub(began.elapsed()),
-                None => None,
-            };
-            let is_due = filling.urgent
-                || filling.stopping
-                || filling.contents.bytes >= WRITTEN_AT_BYTES
-                || rest.is_none();
-            if filling.began.is_some() && is_due && filling.holders == 0 {
-                let sync = wants_sync || (filling.stopping && self.policy == SyncPolicy::Always);
-                return self.take(&mut filling, sync);
+            if let Some(work) = self.due(&mut filling) {
+                return work;
             }
-            if wants_sync && filling.sync_wanted.0 <= self.written.load(Ordering::Relaxed) {
-                return Work::Sync;
-            }
-            if filling.began.is_none() && filling.stopping {
-                return Work::Stop;
-            }
-            filling = match rest.filter(|_| filling.holders == 0) {
-                Some(rest) => self.work.wait_timeout(filling, rest).expect("as in `lock`").0,
-                None => self.work.wait(filling).expect("as in `lock`"),
-            };
+            filling = self.park(filling);
         }
+    }
+
+    /// What is to be done now.
+    fn due(&self, filling: &mut Filling) -> Option<Work> {
+        let always = self.policy == SyncPolicy::Always;
+        let wants_sync = always && filling.sync_wanted.0 > self.synced.load(Ordering::Relaxed);
+        if filling.rest().is_some_and(|rest| rest.is_zero() || filling.is_urgent()) && filling.holders == 0 {
+            let sync = wants_sync || (filling.stopping && always);
+            return Some(self.take(filling, sync));
+        }
+        let is_written = filling.sync_wanted.0 <= self.written.load(Ordering::Relaxed);
+        let is_late = filling.sync_at.is_some_and(|at| at <= Instant::now() || filling.stopping);
+        if (wants_sync && is_written) || (is_late && (filling.began.is_none() || !filling.stopping)) {
+            filling.sync_at = None;
+            return Some(Work::Sync);
+        }
+        (filling.began.is_none() && filling.stopping).then_some(Work::Stop)
+    }
+
+    /// Waits until there may be something to do. For a while after the last epoch it looks again by itself, so that
+    /// whoever adds something need not wake it.
+    fn park<'a>(&self, mut filling: MutexGuard<'a, Filling>) -> MutexGuard<'a, Filling> {
+        let rest = filling.rest().filter(|_| filling.holders == 0);
+        let sync_in = filling.sync_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let is_active = filling.last_taken.is_some_and(|at| at.elapsed() < ACTIVE_FOR);
+        let look_again = (is_active && filling.began.is_none()).then_some(LINGER);
+        let timeout = rest.into_iter().chain(sync_in).chain(look_again).min();
+        filling.parked = if rest.is_some() || look_again.is_some() { Parked::Looking } else { Parked::Asleep };
+        filling = match timeout {
+            Some(timeout) => self.work.wait_timeout(filling, timeout).expect("as in `lock`").0,
+            None => self.work.wait(filling).expect("as in `lock`"),
+        };
+        filling.parked = Parked::No;
+        filling
     }
 
     fn take(&self, filling: &mut Filling, sync: bool) -> Work {
@@ -351,23 +454,48 @@ impl Log {
         filling.epoch = Epoch(epoch.0 + 1);
         filling.urgent = false;
         filling.began = None;
+        filling.last_taken = Some(Instant::now());
+        if !sync && filling.sync_at.is_none() {
+            filling.sync_at = self.unsynced_max().map(|most| Instant::now() + most);
+        }
         Work::Write { epoch, contents: std::mem::take(&mut filling.contents), sync }
     }
 
     /// The committer has written an epoch that contained so many bytes; they can be read back.
     pub fn written(&self, epoch: Epoch, contents: &Contents) {
         self.unwritten_bytes.fetch_sub(contents.bytes, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Release);
         self.written.store(epoch.0, Ordering::Release);
         self.tell();
+    }
+
+    /// How long what is written may stay unsynced when nobody waits for it.
+    fn unsynced_max(&self) -> Option<Duration> {
+        match self.policy {
+            SyncPolicy::Always => Some(UNSYNCED_MAX),
+            SyncPolicy::Interval(interval) => Some(interval),
+            SyncPolicy::Never => None,
+        }
     }
 
     /// The committer has synced everything up to this epoch.
     pub fn synced(&self, epoch: Epoch) {
         self.synced.store(epoch.0, Ordering::Release);
+        self.lock().sync_at = None;
         self.tell();
     }
 
-    /// There is no room for this epoch. It stays with the committer, which tries again.
+    /// There is no room for the epoch that was taken. It stays with the committer, which tries again; what comes until
+    /// that succeeds is refused as well.
+    pub fn refuse(&self) {
+        let filling = self.lock();
+        self.refused.store(filling.epoch.0, Ordering::Release);
+        drop(filling);
+        self.tell();
+    }
+
+    /// As [`refuse`](Self::refuse), but only up to this epoch.
+    #[cfg(test)]
     pub fn refused(&self, epoch: Epoch) {
         self.refused.store(epoch.0, Ordering::Release);
         self.tell();
@@ -376,10 +504,7 @@ impl Log {
     /// Notifies everyone whose wait is over.
     fn tell(&self) {
         let mut filling = self.lock();
-        let is_over = |waiting: &mut Waiting| match waiting.need {
-            Need::Kept => self.outcome(waiting.epoch) != Outcome::Pending,
-            Need::Written => self.is_written(waiting.epoch),
-        };
+        let is_over = |waiting: &mut Waiting| self.is_met(waiting.epoch, waiting.need);
         let over: Vec<Waiting> = filling.waiting.extract_if(.., is_over).collect();
         let has_room = self.unwritten_bytes.load(Ordering::Relaxed) < self.unwritten_max_bytes / 2;
         let for_room = if has_room { std::mem::take(&mut filling.waiting_for_room) } else { Vec::new() };
@@ -388,10 +513,28 @@ impl Log {
         for_room.into_iter().for_each(Waiter::notify);
     }
 
+    /// Takes what there is without waiting.
+    pub fn take_now(&self, sync: bool) -> Option<Work> {
+        let mut filling = self.lock();
+        let is_ready = filling.began.is_some() && filling.holders == 0;
+        is_ready.then(|| self.take(&mut filling, sync))
+    }
+
+    /// The epoch that is being filled.
+    #[cfg(test)]
+    pub fn filling_epoch(&self) -> Epoch {
+        self.lock().epoch
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
     /// The committer is to write what there is and end.
     pub fn stop(&self) {
-        self.lock().stopping = true;
-        self.work.notify_one();
+        let mut filling = self.lock();
+        filling.stopping = true;
+        self.wake(&mut filling);
     }
 }
 

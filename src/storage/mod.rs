@@ -3,10 +3,30 @@
 //! [`store::Store`] is what the broker sees. Everything durable goes through its [`log`](log::Log), epoch by epoch,
 //! into the journal; docs/storage-format.md draws the files.
 
+pub mod check;
+pub mod checkpoint;
 pub mod chunk;
+mod committer;
+mod compaction;
+mod core;
 pub mod disk;
+pub mod format;
+mod full;
+pub mod index;
+mod janitor;
+mod loader;
+pub mod lock;
 pub mod log;
+pub mod open;
+pub mod ranges;
 pub mod record;
+pub mod recovery;
+#[cfg(test)]
+pub(crate) mod sim_disk;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+pub(crate) mod stepped;
 pub mod store;
 
 /// Identifies a queue for the life of the broker's data; a name may be deleted and declared again, an id never.
@@ -25,4 +45,18 @@ impl Epoch {
     pub fn is_some(self) -> bool {
         self != Epoch::NONE
     }
+}
+
+/// What the key of a queue's definition begins with.
+const QUEUE_KEY: u8 = 4;
+
+/// The key of a queue's definition. The store knows it because the end of a queue, which its messages share, deletes it.
+pub fn queue_key(queue: QueueId) -> Vec<u8> {
+    [&[QUEUE_KEY][..], &queue.0.to_be_bytes()].concat()
+}
+
+/// The queue whose definition has this key, if it is such a key.
+pub fn queue_of_key(key: &[u8]) -> Option<QueueId> {
+    let id = key.strip_prefix(&[QUEUE_KEY])?.try_into().ok()?;
+    Some(QueueId(u64::from_be_bytes(id)))
 }

@@ -1,0 +1,359 @@
+//! The journal's one writer: encodes epochs, writes them, syncs them, and enters them into the index.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::chunk::{Chunk, Persistence};
+use super::core::{Core, State};
+use super::disk::DiskFile;
+use super::format::{self, BlockHead, BlockPlace, Enqueue, FileKind};
+use super::index::{Piece, Place};
+use super::log::{Contents, Entry};
+use super::ranges::Ranges;
+use super::record;
+use super::{Epoch, QueueId, queue_key};
+
+/// A block that has so much payload gets no further entry.
+const BLOCK_BYTES: usize = 128 * 1024;
+/// A buffer larger than this is not kept for the next epoch.
+const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Why an epoch could not be committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// There is no room; it may be tried again.
+    #[error("the disk is full")]
+    Full,
+    /// Nobody knows what is on the disk now. The process must stop.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Where the committer writes.
+struct Journal {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    end: u64,
+}
+
+pub struct Committer {
+    core: Arc<Core>,
+    journal: Journal,
+    written: Epoch,
+    synced: Epoch,
+    /// Something was written that is not synced.
+    unsynced: bool,
+    buffer: Vec<u8>,
+}
+
+/// Messages of one queue that an epoch enters, and the block that has them.
+struct Placed {
+    queue: QueueId,
+    first_seq: u64,
+    count: u64,
+    bytes: u64,
+    block: usize,
+}
+
+/// What an epoch came to.
+#[derive(Default)]
+struct Encoded {
+    placed: Vec<Placed>,
+    /// Where in the buffer each block begins and ends.
+    blocks: Vec<(usize, usize)>,
+    settled: Vec<(QueueId, Vec<(u64, u64)>)>,
+}
+
+/// A new journal file with a head, its name durable.
+pub fn create_journal(core: &Core) -> io::Result<(u64, Arc<dyn DiskFile>)> {
+    let number = core.new_file_number();
+    let file = core.disk.create(&FileKind::Journal.file_name(number))?;
+    file.write_all_at(&format::file_head(FileKind::Journal, number), 0)?;
+    file.sync()?;
+    core.disk.sync_dir()?;
+    Ok((number, file))
+}
+
+impl Committer {
+    /// Writes to a new journal file. Everything up to `last` has been committed before.
+    pub fn new(core: Arc<Core>, last: Epoch) -> io::Result<Committer> {
+        let (number, file) = create_journal(&core)?;
+        let mut state = core.state();
+        state.index.add_file(number, FileKind::Journal, format::FILE_HEAD_BYTES);
+        (state.journal_file, state.journal_end) = (number, format::FILE_HEAD_BYTES);
+        state.sealed_epoch = last;
+        drop(state);
+        let journal = Journal { number, file, end: format::FILE_HEAD_BYTES };
+        Ok(Committer { core, journal, written: last, synced: last, unsynced: false, buffer: Vec::new() })
+    }
+
+    /// Commits an epoch, and syncs if it is to be.
+    ///
+    /// # Errors
+    /// On `Full` nothing has happened, and the same may be tried again.
+    pub fn commit(&mut self, epoch: Epoch, contents: &Contents, sync: bool) -> Result<(), CommitError> {
+        self.roll()?;
+        let encoded = self.encode(epoch, contents);
+        let offset = self.write()?;
+        self.written = epoch;
+        if sync {
+            self.sync_file()?;
+        }
+        self.enter(epoch, contents, &encoded, offset);
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BUFFER_BYTES);
+        self.core.is_full.store(false, Ordering::Relaxed);
+        self.core.log.written(epoch, contents);
+        if !self.unsynced {
+            self.synced = epoch;
+            self.core.log.synced(epoch);
+        }
+        Ok(())
+    }
+
+    /// Writes an epoch of which nobody is to be told, into whatever room is left, and syncs it.
+    pub fn relieve(&mut self, epoch: Epoch, contents: &Contents) -> Result<(), CommitError> {
+        let encoded = self.encode(epoch, contents);
+        let offset = self.write()?;
+        self.sync_file()?;
+        self.enter(epoch, contents, &encoded, offset);
+        Ok(())
+    }
+
+    /// Syncs what has been written.
+    pub fn sync(&mut self) -> Result<(), CommitError> {
+        self.sync_file()?;
+        self.synced = self.written;
+        self.core.log.synced(self.synced);
+        Ok(())
+    }
+
+    fn sync_file(&mut self) -> Result<(), CommitError> {
+        if self.unsynced {
+            self.journal.file.sync().map_err(|error| self.fatal("sync", &error))?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+
+    fn fatal(&self, what: &str, error: &io::Error) -> CommitError {
+        let path = self.core.disk.path(&FileKind::Journal.file_name(self.journal.number));
+        CommitError::Fatal(format!("cannot {what} {path}: {error}"))
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> CommitError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full,
+            _ => self.fatal(what, error),
+        }
+    }
+
+    /// Writes the buffer behind the last epoch and returns where.
+    fn write(&mut self) -> Result<u64, CommitError> {
+        if self.buffer.is_empty() {
+            return Ok(self.journal.end);
+        }
+        if let Err(error) = self.journal.file.write_all_at(&self.buffer, self.journal.end) {
+            self.cut()?;
+            return Err(self.failed("write", &error));
+        }
+        let offset = self.journal.end;
+        self.journal.end += self.buffer.len() as u64;
+        self.unsynced = true;
+        Ok(offset)
+    }
+
+    /// Takes back what was written in part. Should this file be followed by another, its end must not look torn: what
+    /// comes behind a torn end was never confirmed.
+    fn cut(&mut self) -> Result<(), CommitError> {
+        self.journal.file.set_len(self.journal.end).map_err(|error| self.fatal("cut", &error))?;
+        self.unsynced = true;
+        self.sync_file()
+    }
+
+    /// Begins a new file if the current one is long enough. Its blocks' checksums depend on the file, so this comes before
+    /// the epoch is encoded.
+    fn roll(&mut self) -> Result<(), CommitError> {
+        if self.journal.end < self.core.journal_file_bytes {
+            return Ok(());
+        }
+        self.sync_file()?;
+        let (number, file) =
+            create_journal(&self.core).map_err(|error| self.failed("begin the journal after", &error))?;
+        self.journal = Journal { number, file, end: format::FILE_HEAD_BYTES };
+        let mut state = self.core.state();
+        state.index.add_file(number, FileKind::Journal, format::FILE_HEAD_BYTES);
+        (state.journal_file, state.journal_end) = (number, format::FILE_HEAD_BYTES);
+        state.sealed_epoch = state.epoch;
+        Ok(())
+    }
+
+    fn enter(&self, epoch: Epoch, contents: &Contents, encoded: &Encoded, offset: u64) {
+        let mut state = self.core.state();
+        let State { index, definitions, .. } = &mut *state;
+        for entry in &contents.entries {
+            match entry {
+                Entry::Define(changes) => {
+                    definitions.extend(changes.iter().map(|change| (change.key.clone(), change.value.clone())));
+                }
+                Entry::DropQueue(id) => drop(definitions.insert(queue_key(*id), None)),
+                Entry::Enqueue { .. } => {}
+            }
+        }
+        for Placed { queue, first_seq, count, bytes, block } in &encoded.placed {
+            let (start, end) = encoded.blocks[*block];
+            let place = Place { file: self.journal.number, offset: offset + start as u64, len: (end - start) as u64 };
+            index.enqueue(*queue, Piece::new(*first_seq, *count, place, *bytes));
+        }
+        contents.delivered.iter().for_each(|(&queue, &through)| index.deliver(queue, through));
+        for (queue, ranges) in &encoded.settled {
+            ranges.iter().for_each(|&(first, end)| index.settle(*queue, first, end));
+        }
+        // Last, for nothing comes to a queue that is gone.
+        for entry in &contents.entries {
+            if let Entry::DropQueue(id) = entry {
+                index.drop_queue(*id);
+            }
+        }
+        index.set_file_len(self.journal.number, self.journal.end);
+        state.epoch = epoch;
+        (state.journal_file, state.journal_end) = (self.journal.number, self.journal.end);
+    }
+
+    fn encode(&mut self, epoch: Epoch, contents: &Contents) -> Encoded {
+        self.buffer.clear();
+        let head = BlockHead::new(epoch, self.synced, 0, false);
+        let mut encoder = Encoder {
+            out: &mut self.buffer,
+            at: BlockPlace { file: self.journal.number, offset: self.journal.end },
+            head,
+            open: None,
+            encoded: Encoded::default(),
+        };
+        let mut settled: Vec<(QueueId, Ranges)> =
+            contents.settled.iter().map(|(&id, some)| (id, ranges(some))).collect();
+        settled.sort_unstable_by_key(|(id, _)| *id);
+        for entry in &contents.entries {
+            match entry {
+                Entry::Define(changes) => encoder.entry(64, |out| format::push_define(out, changes)),
+                Entry::DropQueue(id) => encoder.entry(16, |out| format::push_drop_queue(out, *id)),
+                Entry::Enqueue { chunk, targets } => encoder.enqueue(chunk, targets, contents.time_ms, &mut settled),
+            }
+        }
+        for (&id, &through) in &contents.delivered {
+            encoder.entry(16, |out| format::push_deliver(out, id, through));
+        }
+        for (id, ranges) in settled {
+            if !ranges.is_empty() {
+                let ranges = ranges.to_vec();
+                encoder.entry(16 + 4 * ranges.len(), |out| format::push_settle(out, id, &ranges));
+                encoder.encoded.settled.push((id, ranges));
+            }
+        }
+        encoder.finish()
+    }
+}
+
+fn ranges(some: &[(u64, u64)]) -> Ranges {
+    let mut ranges = Ranges::default();
+    some.iter().for_each(|&(first, end)| ranges.insert(first, end));
+    ranges
+}
+
+/// Puts entries into blocks.
+struct Encoder<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where the buffer will be written.
+    at: BlockPlace,
+    /// Of the next block.
+    head: BlockHead,
+    /// Where the block begins that is being filled.
+    open: Option<usize>,
+    encoded: Encoded,
+}
+
+impl Encoder<'_> {
+    /// Appends an entry of about so many bytes.
+    fn entry(&mut self, about_bytes: usize, push: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(start) = self.open
+            && self.out.len() - start + about_bytes > BLOCK_BYTES
+        {
+            self.end_block(false);
+        }
+        if self.open.is_none() {
+            self.open = Some(format::begin_block(self.out));
+        }
+        push(self.out);
+    }
+
+    fn end_block(&mut self, last: bool) {
+        let Some(start) = self.open.take() else { return };
+        let at = BlockPlace { offset: self.at.offset + start as u64, ..self.at };
+        format::end_block(self.out, start, at, self.head.ending(last));
+        self.head.index += 1;
+        self.encoded.blocks.push((start, self.out.len()));
+    }
+
+    fn finish(mut self) -> Encoded {
+        self.end_block(true);
+        self.encoded
+    }
+
+    /// The persistent messages of a chunk, but for those that are settled everywhere already.
+    fn enqueue(&mut self, chunk: &Chunk, targets: &[(QueueId, u64)], time_ms: u64, settled: &mut [(QueueId, Ranges)]) {
+        if chunk.persistence() == Persistence::All {
+            return self.enqueue_some(chunk, 0, chunk.records(), targets, time_ms, settled);
+        }
+        let is_persistent = |index: u32| chunk.record(index).flags() & record::flags::PERSISTENT != 0;
+        let mut at = 0;
+        while at < chunk.records() {
+            let end = (at..chunk.records()).find(|&index| !is_persistent(index)).unwrap_or(chunk.records());
+            if end > at {
+                self.enqueue_some(chunk, at, end, targets, time_ms, settled);
+            }
+            at = end + 1;
+        }
+    }
+
+    fn enqueue_some(
+        &mut self,
+        chunk: &Chunk,
+        from: u32,
+        to: u32,
+        targets: &[(QueueId, u64)],
+        time_ms: u64,
+        settled: &mut [(QueueId, Ranges)],
+    ) {
+        let count = u64::from(to - from);
+        let needed: SmallVec<[(QueueId, u64); 2]> = targets
+            .iter()
+            .map(|&(id, first_seq)| (id, first_seq + u64::from(from)))
+            .filter(|&(id, first)| !forget_if_settled(settled, id, first, first + count))
+            .collect();
+        if needed.is_empty() {
+            return;
+        }
+        let bytes = chunk.bytes_of(from, to);
+        let stride = chunk.stride().map_or(0, u64::from);
+        let enqueue = Enqueue { targets: needed, time_ms, records: count, stride, bytes, damaged: SmallVec::new() };
+        self.entry(bytes.len(), |out| format::push_enqueue(out, &enqueue));
+        let block = self.encoded.blocks.len();
+        let placed =
+            |&(queue, first_seq): &(QueueId, u64)| Placed { queue, first_seq, count, bytes: bytes.len() as u64, block };
+        self.encoded.placed.extend(enqueue.targets.iter().map(placed));
+    }
+}
+
+/// If all of these positions are settled, takes them from what is to be written and returns true.
+fn forget_if_settled(settled: &mut [(QueueId, Ranges)], id: QueueId, first: u64, end: u64) -> bool {
+    let Ok(at) = settled.binary_search_by_key(&id, |(id, _)| *id) else { return false };
+    let ranges = &mut settled[at].1;
+    let is_settled = ranges.covers(first, end);
+    if is_settled {
+        ranges.remove(first, end);
+    }
+    is_settled
+}

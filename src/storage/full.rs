@@ -1,0 +1,197 @@
+//! What to do while the disk is full.
+//!
+//! The epoch that could not be written waits, and what comes later joins it; publishers are told that it is refused.
+//! Consumers go on: what they settle of messages that are on the disk is written into room held in reserve, so that
+//! files become unneeded and a disk that only this broker fills gets room again.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use super::committer::{CommitError, Committer};
+use super::core::Core;
+use super::disk::Disk;
+use super::log::{Contents, Entry, Work};
+use super::ranges::Ranges;
+use super::{Epoch, QueueId};
+
+/// How often a full disk is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// The file that holds room.
+pub const RESERVE: &str = "reserve";
+
+/// Holds room back, if it is not held back already.
+pub fn hold_reserve(core: &Core) -> io::Result<()> {
+    let disk = &*core.disk;
+    if disk.list()?.iter().any(|(name, bytes)| name == RESERVE && *bytes >= core.reserve_bytes) {
+        return Ok(());
+    }
+    release_reserve(disk);
+    let file = disk.create(RESERVE)?;
+    let zeros = vec![0; core.reserve_bytes.min(256 * 1024) as usize];
+    let written = (0..core.reserve_bytes).step_by(zeros.len().max(1)).try_for_each(|at| file.write_all_at(&zeros, at));
+    if written.is_err() {
+        release_reserve(disk);
+    }
+    written
+}
+
+fn release_reserve(disk: &dyn Disk) {
+    if let Err(error) = disk.remove(RESERVE)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("cannot give up {}: {error}", disk.path(RESERVE));
+    }
+}
+
+/// An epoch for which there was no room, with all that came later.
+pub struct Refused {
+    epoch: Epoch,
+    contents: Contents,
+}
+
+impl Refused {
+    pub fn new(core: &Core, epoch: Epoch, contents: Contents) -> Refused {
+        if !core.is_full.swap(true, Ordering::Relaxed) {
+            tracing::error!("the disk is full: publishes of persistent messages are refused until there is room");
+        }
+        release_reserve(&*core.disk);
+        core.log.refuse();
+        Refused { epoch, contents }
+    }
+
+    /// With which it is kept once it is written.
+    #[cfg(test)]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Tries again. Returns whether everything is written now.
+    pub fn try_again(&mut self, committer: &mut Committer, core: &Core) -> Result<bool, CommitError> {
+        core.log.refuse();
+        if let Some(Work::Write { epoch, contents, .. }) = core.log.take_now(true) {
+            let relief = absorb(&mut self.contents, contents);
+            match committer.relieve(std::mem::replace(&mut self.epoch, epoch), &relief) {
+                Ok(()) | Err(CommitError::Full) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if hold_reserve(core).is_err() {
+            return Ok(false);
+        }
+        match committer.commit(self.epoch, &self.contents, true) {
+            Ok(()) => {
+                tracing::warn!("there is room on the disk again");
+                Ok(true)
+            }
+            Err(CommitError::Full) => {
+                release_reserve(&*core.disk);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries until it is written, or the store is to stop.
+    pub fn wait(mut self, committer: &mut Committer, core: &Core) -> Result<(), CommitError> {
+        while !self.try_again(committer, core)? {
+            if core.log.is_stopping() {
+                tracing::error!("the disk is full: what was not confirmed could not be written");
+                return Ok(());
+            }
+            thread::sleep(RETRY);
+        }
+        Ok(())
+    }
+}
+
+/// Adds what came later to what waits, and takes out what can do without: the settling of messages that are on the disk,
+/// and queues that are gone.
+fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
+    waiting.append(later);
+    let mut relief = Contents::default();
+    relief.time_ms = waiting.time_ms;
+    let dropped = |entry: &Entry| if let Entry::DropQueue(id) = entry { Some(*id) } else { None };
+    let gone: HashSet<QueueId> = waiting.entries.iter().filter_map(dropped).collect();
+    relief.entries.extend(gone.iter().map(|&id| Entry::DropQueue(id)));
+    waiting.settled.retain(|id, _| !gone.contains(id));
+    waiting.delivered.retain(|id, _| !gone.contains(id));
+    for entry in &mut waiting.entries {
+        if let Entry::Enqueue { targets, .. } = entry {
+            targets.retain(|(id, _)| !gone.contains(id));
+        }
+    }
+    let enqueued = enqueued(waiting);
+    for (id, ranges) in &mut waiting.settled {
+        let mut settled = Ranges::default();
+        ranges.iter().for_each(|&(from, to)| settled.insert(from, to));
+        let mut on_disk = settled.clone();
+        for (from, to) in enqueued.get(id).into_iter().flat_map(Ranges::to_vec) {
+            on_disk.remove(from, to);
+        }
+        on_disk.to_vec().iter().for_each(|&(from, to)| settled.remove(from, to));
+        *ranges = settled.to_vec();
+        if !on_disk.is_empty() {
+            relief.settled.insert(*id, on_disk.to_vec());
+        }
+    }
+    waiting.settled.retain(|_, ranges| !ranges.is_empty());
+    relief
+}
+
+/// The positions that are to be enqueued.
+fn enqueued(contents: &Contents) -> HashMap<QueueId, Ranges> {
+    let mut enqueued: HashMap<QueueId, Ranges> = HashMap::new();
+    for entry in &contents.entries {
+        let Entry::Enqueue { chunk, targets } = entry else { continue };
+        for &(id, first) in targets {
+            enqueued.entry(id).or_default().insert(first, first + u64::from(chunk.records()));
+        }
+    }
+    enqueued
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::log::{Change, SyncPolicy};
+    use super::super::open::{Engine, Options, open_engine};
+    use super::super::sim_disk::SimDisk;
+    use super::*;
+
+    const OPTIONS: Options = Options {
+        sync: SyncPolicy::Always,
+        unwritten_max_bytes: 1 << 20,
+        queue_resident_bytes: 0,
+        journal_file_bytes: 120,
+        reserve_bytes: 0,
+    };
+
+    fn define(engine: &mut Engine, key: u8, bytes: usize) -> Result<(), CommitError> {
+        let log = &engine.core.log;
+        log.define(vec![Change { key: vec![key], value: Some(vec![key; bytes]) }]);
+        let Some(Work::Write { epoch, contents, .. }) = log.take_now(true) else {
+            unreachable!("something is defined")
+        };
+        engine.committer.commit(epoch, &contents, true)
+    }
+
+    /// What is left of it looks like the torn end of the journal, behind which nothing was ever confirmed.
+    #[test]
+    fn a_write_that_found_no_room_costs_nothing_that_is_written_later() {
+        let disk = SimDisk::new();
+        let (mut engine, _) = open_engine(disk.clone(), OPTIONS).unwrap();
+        disk.set_capacity(Some(disk.used_bytes() + 500));
+        assert!(matches!(define(&mut engine, 1, 2000), Err(CommitError::Full)));
+        disk.set_capacity(None);
+        // The second goes into another file.
+        define(&mut engine, 2, 100).unwrap();
+        define(&mut engine, 3, 100).unwrap();
+        let disk: Arc<SimDisk> = disk.kill();
+        let (_, recovered) = open_engine(disk, OPTIONS).unwrap();
+        assert_eq!(recovered.definitions.into_keys().collect::<Vec<_>>(), [[2], [3]]);
+    }
+}

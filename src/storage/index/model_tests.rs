@@ -1,0 +1,212 @@
+//! The index against a plain list of waiting messages.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::model_testing::Random;
+
+const QUEUES: usize = 3;
+const RECORD_BYTES: u64 = 100;
+
+/// The file of each waiting message.
+#[derive(Default)]
+struct Plain {
+    waiting: [BTreeMap<u64, u64>; QUEUES],
+    next_seq: [u64; QUEUES],
+    delivered: [u64; QUEUES],
+}
+
+struct World {
+    index: Index,
+    plain: Plain,
+    random: Random,
+    file: u64,
+    end: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut world =
+            World { index: Index::default(), plain: Plain::default(), random: Random::new(seed), file: 0, end: 32 };
+        world.new_file();
+        world
+    }
+
+    fn new_file(&mut self) {
+        self.file += 1;
+        self.end = 32;
+        self.index.add_file(self.file, FileKind::Journal, 32);
+    }
+
+    fn place(&mut self, len: u64) -> Place {
+        let place = Place { file: self.file, offset: self.end, len };
+        self.end += len;
+        self.index.set_file_len(self.file, self.end);
+        place
+    }
+
+    fn enqueue(&mut self) {
+        let queue = self.random.below(QUEUES);
+        let count = self.random.within(1..6) as u64;
+        let wide = self.random.one_in(3);
+        let place = self.place(count * RECORD_BYTES * if wide { 5 } else { 1 });
+        let first = self.plain.next_seq[queue] + if self.random.one_in(5) { 2 } else { 0 };
+        self.index.enqueue(QueueId(queue as u64), Piece::new(first, count, place, count * RECORD_BYTES));
+        self.plain.waiting[queue].extend((first..first + count).map(|seq| (seq, place.file)));
+        self.plain.next_seq[queue] = first + count;
+    }
+
+    fn settle(&mut self) {
+        let queue = self.random.below(QUEUES);
+        let next = self.plain.next_seq[queue] as usize;
+        let first = self.random.below(next + 1) as u64;
+        let end = first + self.random.below(8) as u64;
+        self.index.settle(QueueId(queue as u64), first, end);
+        self.plain.waiting[queue].retain(|seq, _| !(first..end).contains(seq));
+    }
+
+    fn deliver(&mut self) {
+        let queue = self.random.below(QUEUES);
+        if self.plain.next_seq[queue] > 0 {
+            let through = self.random.below(self.plain.next_seq[queue] as usize + 1) as u64;
+            self.index.deliver(QueueId(queue as u64), through);
+            self.plain.delivered[queue] = self.plain.delivered[queue].max(through);
+        }
+    }
+
+    /// Copies what waits in a file to a new one, leaving out a message now and then, which is lost.
+    fn relocate(&mut self) {
+        let old = 1 + self.random.below(self.file as usize) as u64;
+        self.new_file();
+        for queue in 0..QUEUES {
+            let mut copied: Vec<Piece> = Vec::new();
+            let waiting: Vec<u64> =
+                self.plain.waiting[queue].iter().filter(|(_, file)| **file == old).map(|(&seq, _)| seq).collect();
+            for seq in waiting {
+                if self.random.one_in(20) {
+                    self.plain.waiting[queue].remove(&seq);
+                    continue;
+                }
+                let piece = Piece::new(seq, 1, self.place(RECORD_BYTES), RECORD_BYTES);
+                if !copied.last_mut().is_some_and(|last| last.absorb(&piece)) {
+                    copied.push(piece);
+                }
+                self.plain.waiting[queue].insert(seq, self.file);
+            }
+            self.index.relocate(QueueId(queue as u64), old, &copied);
+        }
+        assert_eq!(self.index.files()[&old].pieces, 0);
+    }
+
+    fn drop_queue(&mut self) {
+        let queue = self.random.below(QUEUES);
+        self.index.drop_queue(QueueId(queue as u64));
+        self.plain.waiting[queue].clear();
+        self.plain.next_seq[queue] = 0;
+        self.plain.delivered[queue] = 0;
+    }
+
+    /// Through the rows of a checkpoint.
+    fn restart(&mut self) {
+        let mut again = Index::default();
+        for (&number, file) in self.index.files() {
+            again.add_file(number, file.kind, file.len);
+        }
+        for (id, queue) in self.index.queues() {
+            assert_eq!(again.restore(id, &queue.encode(None)), Some(None));
+        }
+        self.index = again;
+    }
+
+    fn check(&mut self) {
+        let mut pieces: BTreeMap<u64, u64> = BTreeMap::new();
+        for queue in 0..QUEUES {
+            let id = QueueId(queue as u64);
+            let waiting = &self.plain.waiting[queue];
+            let found: Vec<u64> =
+                self.index.unsettled(id, 0, u64::MAX).into_iter().flat_map(|(from, to)| from..to).collect();
+            assert!(found.iter().eq(waiting.keys()), "{found:?} {waiting:?}");
+            let Some(known) = self.index.queue(id) else { continue };
+            assert_eq!(known.live(), waiting.len() as u64);
+            for piece in known.pieces() {
+                *pieces.entry(piece.place.file).or_default() += 1;
+            }
+            let settled: u64 = known.settled.to_vec().iter().map(|(first, end)| end - first).sum();
+            let in_pieces: u64 =
+                known.pieces().map(|piece| known.settled.overlap(piece.first_seq, piece.end_seq)).sum();
+            assert_eq!(settled, in_pieces, "what is settled is known only of pieces that there are");
+            self.check_recovered(queue);
+            self.check_plan(queue);
+        }
+        for (number, file) in self.index.files() {
+            assert_eq!(file.pieces, pieces.get(number).copied().unwrap_or(0), "file {number}");
+            assert_eq!(file.pieces == 0, file.live_bytes == 0, "file {number}");
+        }
+    }
+
+    fn check_recovered(&self, queue: usize) {
+        let known = self.index.queue(QueueId(queue as u64)).unwrap().recovered();
+        let (waiting, mark) = (&self.plain.waiting[queue], self.plain.delivered[queue]);
+        for (redelivered, expected) in [(true, waiting.range(..mark).count()), (false, waiting.range(mark..).count())] {
+            let range = known.waiting.iter().find(|range| range.redelivered == redelivered);
+            assert_eq!(range.map_or(0, |range| range.count), expected as u64);
+            assert!(range.is_none_or(|range| range.first_seq < range.end_seq));
+        }
+    }
+
+    fn check_plan(&mut self, queue: usize) {
+        let from = self.random.below(self.plain.next_seq[queue] as usize + 2) as u64;
+        let expected = self.plain.waiting[queue].range(from..).next();
+        let plan = self.index.plan(QueueId(queue as u64), from, u64::MAX);
+        assert_eq!(plan.map(|plan| (plan.from_seq, plan.piece.place.file)), expected.map(|(&seq, &file)| (seq, file)));
+    }
+}
+
+#[test]
+fn the_index_knows_just_what_waits() {
+    for seed in 0..300 {
+        let mut world = World::new(seed);
+        for _ in 0..60 {
+            match world.random.below(20) {
+                0..9 => world.enqueue(),
+                9..15 => world.settle(),
+                15 => world.deliver(),
+                16 => world.relocate(),
+                17 => world.restart(),
+                18 => world.new_file(),
+                _ if world.random.one_in(4) => world.drop_queue(),
+                _ => {}
+            }
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn what_one_queue_receives_alone_is_few_pieces() {
+    let mut index = Index::default();
+    index.add_file(1, FileKind::Journal, 32);
+    let (queue, mut offset) = (QueueId(1), 32);
+    for seq in 0..100_000 {
+        let place = Place { file: 1, offset, len: 120 };
+        index.enqueue(queue, Piece::new(seq, 1, place, 80));
+        offset += 120;
+    }
+    assert_eq!(index.pieces(), 1);
+}
+
+#[test]
+fn spilled_messages_are_found_until_released() {
+    let mut index = Index::default();
+    index.add_file(1, FileKind::Spill, 32);
+    let queue = QueueId(1);
+    index.spill(queue, Piece::new(10, 10, Place { file: 1, offset: 32, len: 1000 }, 900));
+    assert_eq!(index.plan(queue, 0, 100).map(|plan| (plan.from_seq, plan.spilled)), Some((10, true)));
+    index.release_spilled(queue, 12, 15);
+    assert_eq!(index.plan(queue, 12, 100).map(|plan| plan.from_seq), Some(15));
+    assert_eq!(index.files()[&1].pieces, 2);
+    index.release_spilled(queue, 0, 100);
+    assert!(index.plan(queue, 0, 100).is_none());
+    assert_eq!((index.files()[&1].pieces, index.files()[&1].live_bytes), (0, 0));
+    assert!(index.queue(queue).is_none());
+}

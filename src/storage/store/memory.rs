@@ -1,0 +1,231 @@
+//! A store for tests that keeps in memory what the real one has on disk: a record for each queue and position.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::{Cold, LoadRequest, Loaded, SpillRequest, Store};
+use crate::storage::chunk::{Chunk, Run};
+use crate::storage::log::{Contents, Entry, Log, SyncPolicy, Work};
+use crate::storage::record::flags;
+use crate::storage::{Epoch, QueueId};
+
+type Records = BTreeMap<(QueueId, u64), (Epoch, Vec<u8>)>;
+
+#[derive(Default)]
+struct Inner {
+    journal: Records,
+    spilled: Records,
+    /// All positions below may have been delivered.
+    delivered: HashMap<QueueId, u64>,
+    dropped: HashSet<QueueId>,
+    /// Not answered yet.
+    requests: VecDeque<Request>,
+    answers_at_once: bool,
+    is_full: bool,
+}
+
+enum Request {
+    Load(LoadRequest),
+    Spill(SpillRequest),
+}
+
+impl Request {
+    fn queue(&self) -> QueueId {
+        match self {
+            Request::Load(load) => load.queue,
+            Request::Spill(spill) => spill.queue,
+        }
+    }
+}
+
+/// What the test sees of the disk; the store has another handle of it.
+#[derive(Clone)]
+pub struct MemoryDisk {
+    inner: Arc<Mutex<Inner>>,
+    /// A load brings no more messages than this.
+    load_messages: usize,
+}
+
+impl MemoryDisk {
+    /// A store over a disk that answers when it is [told](MemoryDisk::answer).
+    pub fn open(queue_resident_bytes: u64, load_messages: usize) -> (MemoryDisk, Arc<Store>) {
+        let disk = MemoryDisk { inner: Arc::default(), load_messages };
+        let log = Log::new(Epoch(0), SyncPolicy::Always, usize::MAX);
+        // So that it never waits for more to come.
+        log.stop();
+        (disk.clone(), Store::over(log, Box::new(disk), queue_resident_bytes))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no test has failed while it held the disk")
+    }
+
+    pub fn answer_at_once(&self) {
+        self.lock().answers_at_once = true;
+    }
+
+    /// Writes the epoch that is being filled.
+    pub fn write(&self, log: &Log) {
+        if let Work::Write { epoch, contents, .. } = log.next_work() {
+            self.lock().apply(epoch, &contents);
+            log.written(epoch, &contents);
+            log.synced(epoch);
+        }
+    }
+
+    /// Whose the request is that has waited longest.
+    pub fn next_request(&self) -> Option<QueueId> {
+        self.lock().requests.front().map(Request::queue)
+    }
+
+    /// Answers the request that has waited longest, if there is one.
+    pub fn answer(&self) {
+        let request = self.lock().requests.pop_front();
+        if let Some(request) = request {
+            self.carry_out(request);
+        }
+    }
+
+    /// Never answers the request that has waited longest.
+    pub fn drop_request(&self) {
+        self.lock().requests.pop_front();
+    }
+
+    /// Whether a load of this queue has not been answered.
+    pub fn is_loading(&self, queue: QueueId) -> bool {
+        let is_load = |request: &Request| matches!(request, Request::Load(load) if load.queue == queue);
+        self.lock().requests.iter().any(is_load)
+    }
+
+    /// How many messages of this queue the journal has, and how many are spilled.
+    pub fn counts(&self, queue: QueueId) -> (usize, usize) {
+        let inner = self.lock();
+        let count = |records: &Records| records.range((queue, 0)..=(queue, u64::MAX)).count();
+        (count(&inner.journal), count(&inner.spilled))
+    }
+
+    /// All positions below may have been delivered, as far as the disk knows.
+    pub fn delivered(&self, queue: QueueId) -> u64 {
+        self.lock().delivered.get(&queue).copied().unwrap_or(0)
+    }
+
+    pub fn is_dropped(&self, queue: QueueId) -> bool {
+        self.lock().dropped.contains(&queue)
+    }
+
+    /// Leaves no room to spill anything.
+    pub fn fill(&self) {
+        self.lock().is_full = true;
+    }
+
+    /// Makes the disk lose a message.
+    pub fn lose(&self, queue: QueueId, seq: u64) {
+        self.lock().journal.remove(&(queue, seq)).expect("the message is there to be lost");
+    }
+
+    fn take_on(&self, request: Request) {
+        if self.lock().answers_at_once {
+            self.carry_out(request);
+        } else {
+            self.lock().requests.push_back(request);
+        }
+    }
+
+    fn carry_out(&self, request: Request) {
+        match request {
+            Request::Load(load) => {
+                let loaded = self.lock().find(&load, self.load_messages);
+                load.target.loaded(loaded);
+            }
+            Request::Spill(SpillRequest { queue, runs, target }) => {
+                let is_full = self.lock().is_full;
+                if !is_full {
+                    self.lock().spill(queue, &runs);
+                }
+                target.spilled(if is_full { Vec::new() } else { runs });
+            }
+        }
+    }
+}
+
+impl Cold for MemoryDisk {
+    fn load(&self, request: LoadRequest) {
+        self.take_on(Request::Load(request));
+    }
+
+    fn spill(&self, request: SpillRequest) {
+        self.take_on(Request::Spill(request));
+    }
+
+    fn release_spilled(&self, queue: QueueId, first_seq: u64, end_seq: u64) {
+        self.lock().spilled.retain(|(of, seq), _| *of != queue || !(first_seq..end_seq).contains(seq));
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, epoch: Epoch, contents: &Contents) {
+        for entry in &contents.entries {
+            match entry {
+                Entry::Define(_) => {}
+                Entry::DropQueue(queue) => {
+                    self.dropped.insert(*queue);
+                    self.journal.retain(|(of, _), _| of != queue);
+                }
+                Entry::Enqueue { chunk, targets } => {
+                    for &(queue, first_seq) in targets {
+                        self.enqueue(epoch, queue, first_seq, chunk);
+                    }
+                }
+            }
+        }
+        for (queue, settled) in &contents.settled {
+            for &(first_seq, end_seq) in settled {
+                self.journal.retain(|(of, seq), _| of != queue || !(first_seq..end_seq).contains(seq));
+            }
+        }
+        for (&queue, &through) in &contents.delivered {
+            let mark = self.delivered.entry(queue).or_default();
+            *mark = through.max(*mark);
+        }
+    }
+
+    fn enqueue(&mut self, epoch: Epoch, queue: QueueId, first_seq: u64, chunk: &Chunk) {
+        assert!(!self.dropped.contains(&queue), "nothing is logged of a queue that was dropped");
+        for (index, seq) in (0..chunk.records()).zip(first_seq..) {
+            if chunk.record(index).flags() & flags::PERSISTENT != 0 {
+                let bytes = chunk.bytes_of(index, index + 1).to_vec();
+                let before = self.journal.insert((queue, seq), (epoch, bytes));
+                assert!(before.is_none(), "a position is used once");
+            }
+        }
+    }
+
+    fn spill(&mut self, queue: QueueId, runs: &[Run]) {
+        for run in runs {
+            for (record, seq) in run.records().zip(run.first_seq..) {
+                let bytes = [record.prefix(), record.body()].concat();
+                let before = self.spilled.insert((queue, seq), (run.epoch, bytes));
+                assert!(before.is_none(), "a message is spilled once");
+            }
+        }
+    }
+
+    fn find(&mut self, load: &LoadRequest, most: usize) -> Loaded {
+        let positions = || (load.queue, load.from_seq)..(load.queue, load.to_seq);
+        let all = self.journal.range(positions()).chain(self.spilled.range(positions()));
+        // What is in both is the same in both.
+        let all: BTreeMap<u64, (Epoch, Vec<u8>)> = all.map(|(&(_, seq), found)| (seq, found.clone())).collect();
+        let mut runs = Vec::new();
+        let (mut bytes, mut through_seq) = (0, load.to_seq);
+        for (seq, (epoch, record)) in all {
+            if runs.len() == most || bytes >= load.max_bytes {
+                through_seq = seq;
+                break;
+            }
+            bytes += record.len();
+            runs.push(Run::of_records(&Chunk::of_one(record), 0, 1, seq, epoch));
+        }
+        self.spilled.retain(|(of, seq), _| *of != load.queue || !(load.from_seq..through_seq).contains(seq));
+        Loaded { from_seq: load.from_seq, through_seq, runs }
+    }
+}
