@@ -1,5 +1,7 @@
 //! The command line: what it takes, and the commands that are not the broker itself.
 
+mod check;
+
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use amq_protocol::protocol::connection::{AMQPMethod, Start};
 use amq_protocol::types::AMQPValue;
 use clap::{Args, Parser, Subcommand};
 
+pub use self::check::Check;
 use crate::bench::Bench;
 use crate::config::{Config, ConfigError, Flags};
 use crate::limits::FRAME_OVERHEAD_BYTES;
@@ -36,6 +39,12 @@ pub enum Command {
     /// Takes the same file, environment and flags. Passwords are hidden. Ends with 1 if something is wrong.
     CheckConfig(ServerArgs),
 
+    /// Look through the data directory of a stopped broker: what waits in each queue, and what is damaged
+    ///
+    /// Changes nothing, unless told to repair. Ends with 0 if all is sound, with 1 if something is damaged, with 2 if the
+    /// directory cannot be looked through at all. See docs/operations.md.
+    Check(Check),
+
     /// Ask whether a broker answers, up to the first step of AMQP's handshake
     ///
     /// Does not log in. Ends with 1 if there is no answer in time: fit for a health check.
@@ -58,6 +67,7 @@ Examples:
   leveret --config broker.toml             all other settings
   leveret check-config                     print all settings with their values
   leveret ping                             is it running?
+  leveret check leveret-data               what is in the directory of a stopped broker?
   leveret bench suite                      how fast is it on this machine?"
     };
 }
@@ -90,7 +100,10 @@ pub struct ServerArgs {
     #[arg(long = "listen", value_name = "HOST:PORT")]
     listeners: Vec<String>,
 
-    /// Directory for what must outlive the broker [default: leveret-data]
+    /// Directory for what outlives the broker [default: leveret-data]
+    ///
+    /// Durable queues and exchanges, persistent messages, users and virtual hosts. Made if it is not there; one broker at
+    /// a time can use it.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
@@ -100,7 +113,8 @@ pub struct ServerArgs {
 
     /// A user who may log in; may be repeated
     ///
-    /// Added to guest and to the configured users; replaces the one of that name. The name ends at the first colon.
+    /// Added to guest and to the configured users; replaces the one of that name. Kept in the data directory, as are
+    /// virtual hosts: without the flag, the next start has them too. The name ends at the first colon.
     /// Other users of this machine can see command lines: in production, better put users into the file.
     #[arg(long = "user", value_name = "NAME:PASSWORD")]
     users: Vec<String>,

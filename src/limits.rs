@@ -79,6 +79,12 @@ macro_rules! limits {
             $( $(#[$doc])* pub $name: $type, )*
             /// Memory held by messages from which publishers are blocked (`connection.blocked`, reason `low on memory`).
             pub memory_high_watermark: MemoryHighWatermark,
+            /// The share of that, from 0.0 to 1.0, from which messages begin to leave memory.
+            /// RabbitMQ: `vm_memory_high_watermark_paging_ratio`.
+            pub memory_paging_share: f64,
+            /// Free space on the disk of the data directory below which publishers are blocked (`connection.blocked`,
+            /// reason `low on disk`).
+            pub disk_free_limit: DiskFreeLimit,
         }
 
         /// All numeric limits, in the order of the struct.
@@ -97,6 +103,8 @@ macro_rules! limits {
                 Limits {
                     $( $name: $default, )*
                     memory_high_watermark: MemoryHighWatermark::default(),
+                    memory_paging_share: 0.5,
+                    disk_free_limit: DiskFreeLimit::default(),
                 }
             }
         }
@@ -157,6 +165,15 @@ limits! {
     /// not read any more.
     stalled_queue_bytes: u64 = 256 * MIB, in MIB, 1 << 40;
 
+    /// Bytes of durable messages that may wait to be written; above it, publishers are not read.
+    unwritten_bytes: u64 = 32 * MIB, in MIB, 1 << 40;
+
+    /// Memory held by messages from which queues keep less of those that are on disk.
+    durable_resident_bytes: u64 = 128 * MIB, in MIB, 1 << 40;
+
+    /// Ready bytes that a deep queue keeps in memory of messages that are on disk.
+    queue_resident_bytes: u64 = 2 * MIB, in 16 * KIB, 1 << 40;
+
     /// Direct replies that may wait for a requester who does not read them, in bytes; more are dropped.
     reply_queue_bytes: u64 = 16 * MIB, in 16 * KIB, 1 << 40;
 
@@ -175,6 +192,13 @@ limits! {
 }
 
 impl Limits {
+    /// Bytes held by messages from which they begin to leave memory, and from which publishers are blocked, where the
+    /// machine or control group has `total_bytes` of memory.
+    pub fn memory_marks(&self, total_bytes: u64) -> (u64, u64) {
+        let mark = self.memory_high_watermark.bytes_of(total_bytes);
+        ((mark as f64 * self.memory_paging_share) as u64, mark)
+    }
+
     pub fn handshake_timeout(&self) -> Duration {
         Duration::from_millis(self.handshake_timeout_ms)
     }
@@ -191,6 +215,10 @@ impl Limits {
         Duration::from_millis(self.shutdown_timeout_ms)
     }
 }
+
+/// `storage.sync_interval_ms`: between two syncs of what is written, in milliseconds.
+pub const SYNC_INTERVAL_MS: Limit =
+    Limit { name: "sync_interval_ms", default: 200, min: 1, max: 3_600_000, zero_is_none: false };
 
 /// How much memory messages may hold before publishers are blocked: a share of what the machine or its control
 /// group has, or a number of bytes. Written `0.6` or `"4GiB"`. RabbitMQ: `vm_memory_high_watermark`.
@@ -245,6 +273,71 @@ impl Serialize for MemoryHighWatermark {
     }
 }
 
+/// How much of the disk has to be free, or publishers are blocked: a number of bytes, or a multiple of the memory of the
+/// machine or its control group, told by its decimal point. Written `"50MB"` or `1.5`. RabbitMQ: `disk_free_limit`, with
+/// `absolute` and `relative`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DiskFreeLimit {
+    /// None if 0.
+    Bytes(u64),
+    /// From 0 to 100.
+    OfMemory(f64),
+}
+
+impl DiskFreeLimit {
+    /// What a value has to be, as it ends the sentence "expected …".
+    pub const EXPECTED: &str =
+        "bytes such as \"50MB\" (at least 1 MB, or 0 for none), or a multiple of the memory from 0.0 to 100.0";
+
+    /// So that who leaves out the decimal point of a multiple is told.
+    const MIN_BYTES: u64 = 1_000_000;
+    const MAX_OF_MEMORY: f64 = 100.0;
+
+    /// Reads `1.5`, `50000000` or `50MB`.
+    pub fn parse(text: &str) -> Option<DiskFreeLimit> {
+        match text.parse::<f64>() {
+            Ok(share) if text.contains('.') => {
+                (0.0..=Self::MAX_OF_MEMORY).contains(&share).then_some(DiskFreeLimit::OfMemory(share))
+            }
+            _ => {
+                let bytes = parse_bytes(text)?;
+                (bytes == 0 || bytes >= Self::MIN_BYTES).then_some(DiskFreeLimit::Bytes(bytes))
+            }
+        }
+    }
+
+    /// The limit in bytes, where the machine or control group has `memory_bytes` of memory.
+    pub fn bytes_of(self, memory_bytes: u64) -> u64 {
+        match self {
+            DiskFreeLimit::Bytes(bytes) => bytes,
+            DiskFreeLimit::OfMemory(share) => (memory_bytes as f64 * share) as u64,
+        }
+    }
+}
+
+impl Default for DiskFreeLimit {
+    fn default() -> DiskFreeLimit {
+        DiskFreeLimit::Bytes(50_000_000)
+    }
+}
+
+impl<'de> Deserialize<'de> for DiskFreeLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<DiskFreeLimit, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        DiskFreeLimit::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("expected {}", DiskFreeLimit::EXPECTED)))
+    }
+}
+
+impl Serialize for DiskFreeLimit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            DiskFreeLimit::Bytes(bytes) => serializer.serialize_u64(*bytes),
+            DiskFreeLimit::OfMemory(share) => serializer.serialize_f64(*share),
+        }
+    }
+}
+
 /// Reads a number of bytes: plain, or with a unit of 1000 (`kB`, `MB`, `GB`, `TB`) or 1024 (`KiB`, `MiB`, `GiB`,
 /// `TiB`). The case of the unit does not matter.
 pub fn parse_bytes(text: &str) -> Option<u64> {
@@ -286,6 +379,7 @@ mod tests {
         );
         assert_eq!(limits.max_message_bytes, 134_217_728);
         assert_eq!(limits.memory_high_watermark, MemoryHighWatermark::Share(0.6));
+        assert_eq!((limits.memory_paging_share, limits.disk_free_limit), (0.5, DiskFreeLimit::Bytes(50_000_000)));
     }
 
     #[test]
@@ -315,6 +409,24 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(parse_bytes(text), bytes, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_disk_limit_is_bytes_or_with_a_decimal_point_a_multiple_of_the_memory() {
+        for (text, limit) in [
+            ("50MB", DiskFreeLimit::Bytes(50_000_000)),
+            ("2GiB", DiskFreeLimit::Bytes(2 << 30)),
+            ("0", DiskFreeLimit::Bytes(0)),
+            ("1.0", DiskFreeLimit::OfMemory(1.0)),
+            ("0.25", DiskFreeLimit::OfMemory(0.25)),
+        ] {
+            assert_eq!(DiskFreeLimit::parse(text), Some(limit), "{text}");
+        }
+        for bad in ["1", "2", "-1.0", "100.5", "1.5GB", "nan", "inf", "much", ""] {
+            assert_eq!(DiskFreeLimit::parse(bad), None, "{bad}");
+        }
+        assert_eq!(DiskFreeLimit::OfMemory(1.5).bytes_of(1000), 1500);
+        assert_eq!(DiskFreeLimit::Bytes(7).bytes_of(1000), 7);
     }
 
     #[test]

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     match cli.command {
         None => serve(cli.server),
         Some(Command::CheckConfig(args)) => check_config(args),
+        Some(Command::Check(check)) => check.run(),
         Some(Command::Ping(ping)) => report(ping.run()),
         Some(Command::Bench(bench)) => match bench.run() {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,10 @@
-//! The process: listeners, signals, the memory alarm, start and stop.
+//! The process: start and stop, listeners and signals.
+//!
+//! The data directory is opened, and locked, before anybody can connect. On the way out connections are closed first,
+//! then the store, which writes what they left; then the process ends.
+
+mod data;
+mod watch;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,27 +14,24 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 
+use self::data::DataDirectory;
 use crate::broker::Broker;
-use crate::config::{Config, memory};
+use crate::config::Config;
 use crate::connection;
-use crate::storage::chunk;
+use crate::storage::log::Waiter;
+use crate::storage::store::{Recovered, Store};
 
 /// Connections that the kernel keeps for us while we are busy.
 const ACCEPT_BACKLOG: i32 = 1024;
 /// How long accepting rests when the process has run out of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often memory is looked at.
-const MEMORY_CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// What is assumed where the machine does not say how much memory it has.
-const ASSUMED_MEMORY_BYTES: u64 = 4 << 30;
 
 /// Runs the broker until it is told to stop (SIGTERM, SIGINT), or cannot start.
 pub fn run(config: Config) -> ExitCode {
-    stop_on_panic();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -47,7 +50,7 @@ pub fn run(config: Config) -> ExitCode {
     code
 }
 
-/// Bad input never panics. What does is a state that cannot be, in which nobody's messages are safe: to go on would make
+/// Bad input never panics, but for damaged files inside the embedded database, which are looked at before this. What does is a state that cannot be, in which nobody's messages are safe: to go on would make
 /// it worse.
 fn stop_on_panic() {
     let report = std::panic::take_hook();
@@ -59,11 +62,30 @@ fn stop_on_panic() {
 }
 
 async fn serve(config: Config) -> Result<(), String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot wait for SIGTERM: {e}"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot wait for SIGINT: {e}"))?;
-    let listeners = config.listeners.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
+    let stop = Signals::new()?;
     tracing::info!("Starting Leveret {}", env!("CARGO_PKG_VERSION"));
-    let broker = Broker::new(config);
+    let (data, recovered) = DataDirectory::open(&config)?;
+    stop_on_panic();
+    let served = serve_clients(config, &data.store, recovered, stop).await;
+    // Only when nobody is connected any more: until then, confirms and replies may wait for the disk.
+    blocking(move || data.store.close()).await;
+    if served.is_ok() {
+        tracing::info!("Leveret has stopped");
+    }
+    served
+}
+
+/// Returns once all connections are closed.
+async fn serve_clients(
+    config: Config,
+    store: &Arc<Store>,
+    recovered: Recovered,
+    mut stop: Signals,
+) -> Result<(), String> {
+    let directory = config.data_dir.display().to_string();
+    let broker = Broker::open(config, store.clone(), recovered).map_err(|e| format!("{directory}: {e}"))?;
+    definitions_kept(store).await;
+    let listeners = broker.config.listeners.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
     // Each connection holds a sender; when the last has gone, so have all connections.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
     let mut accepting = Vec::new();
@@ -73,12 +95,10 @@ async fn serve(config: Config) -> Result<(), String> {
         accepting.push(tokio::spawn(accept(listener, broker.clone(), open.clone())));
     }
     drop(open);
-    tokio::spawn(watch_memory(broker.clone()));
+    tokio::spawn(watch::memory(broker.clone()));
+    tokio::spawn(watch::disk(broker.clone(), store.clone()));
     tracing::info!("Server startup complete");
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM received - shutting down"),
-        _ = interrupt.recv() => tracing::info!("SIGINT received - shutting down"),
-    }
+    stop.received().await;
     for task in accepting {
         task.abort();
         let _ = task.await;
@@ -87,8 +107,51 @@ async fn serve(config: Config) -> Result<(), String> {
     if timeout(broker.config.limits.shutdown_timeout(), all_closed.recv()).await.is_err() {
         tracing::warn!("some clients did not close in time; their sockets are dropped");
     }
-    tracing::info!("Leveret has stopped");
     Ok(())
+}
+
+/// The signals that end the process gracefully.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, String> {
+        let terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot wait for SIGTERM: {e}"))?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot wait for SIGINT: {e}"))?;
+        Ok(Signals { terminate, interrupt })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM received - shutting down"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT received - shutting down"),
+        }
+    }
+}
+
+/// Waits until what the start has defined is kept, or cannot be: whoever is told that the broker is ready finds its users
+/// and virtual hosts again.
+async fn definitions_kept(store: &Store) {
+    let notice = Arc::new(Notice::default());
+    store.log.wait_until_settled(store.log.defined(), notice.clone());
+    notice.0.notified().await;
+}
+
+/// Wakes a task that waits for the log.
+#[derive(Default)]
+struct Notice(Notify);
+
+impl Waiter for Notice {
+    fn notify(self: Arc<Notice>) {
+        self.0.notify_one();
+    }
+}
+
+/// Does what waits for the disk on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("a panic ends the process")
 }
 
 /// Listens on `HOST:PORT`. Where `[::]` is not to be had because the machine has no IPv6, `0.0.0.0` takes its place.
@@ -142,28 +205,6 @@ async fn accept(listener: TcpListener, broker: Arc<Broker>, open: mpsc::Sender<(
                 tracing::error!("cannot accept a connection: {error}");
                 sleep(ACCEPT_PAUSE).await;
             }
-        }
-    }
-}
-
-/// Raises the memory alarm while messages hold more memory than the high watermark allows.
-async fn watch_memory(broker: Arc<Broker>) {
-    let total = memory::total_bytes().unwrap_or(ASSUMED_MEMORY_BYTES);
-    let mark = broker.config.limits.memory_high_watermark.bytes_of(total);
-    tracing::info!("memory high watermark set to {} MiB of {} MiB", mark >> 20, total >> 20);
-    loop {
-        sleep(MEMORY_CHECK_INTERVAL).await;
-        let used = chunk::bytes_in_memory() as u64;
-        if broker.alarm.set_memory(used >= mark) {
-            if broker.alarm.is_on() {
-                tracing::warn!(
-                    "memory resource limit alarm set: messages hold {} MiB; publishers are blocked",
-                    used >> 20
-                );
-            } else {
-                tracing::warn!("memory resource limit alarm cleared");
-            }
-            broker.notify_all();
         }
     }
 }

@@ -3,10 +3,16 @@
 pub mod alarm;
 pub mod arguments;
 pub mod binding;
+pub mod definitions;
 pub mod exchange;
+mod open;
 pub mod outbox;
 pub mod queue;
 pub mod router;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+pub(crate) mod test_rows;
 pub mod user;
 pub mod vhost;
 
@@ -16,11 +22,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::DashMap;
 
 use self::alarm::Alarm;
+pub use self::open::OpenError;
 use self::outbox::{Item, Outbox, Wakes};
+use self::queue::{Leaving, Queue};
 use self::user::UserStore;
 use self::vhost::VHost;
 use crate::config::Config;
 use crate::connection::sasl::Sasl;
+use crate::storage::store::Store;
+
+/// Bytes of ready messages that a queue keeps in memory where memory is short, and that all of them keep.
+const KEPT_WHEN_SHORT_BYTES: u64 = 64 * 1024;
+const KEPT_WHEN_SHORT_BY_ALL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Identifies a client connection for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,19 +49,30 @@ pub struct Broker {
     next_connection: AtomicU64,
     pub alarm: Alarm,
     stopping: AtomicBool,
+    /// Where what is durable is kept; nothing is without.
+    pub store: Option<Arc<Store>>,
 }
 
 impl Broker {
+    /// A broker of which nothing outlives the process.
     pub fn new(config: Config) -> Arc<Broker> {
-        let vhosts = DashMap::new();
-        for name in &config.vhosts {
-            let name: Arc<str> = name.as_str().into();
-            vhosts.insert(name.clone(), VHost::new(name));
-        }
+        let users = config.user_store();
+        let vhosts: Vec<Arc<str>> = config.vhosts.iter().map(|name| name.as_str().into()).collect();
+        let vhosts = vhosts.into_iter().map(|name| (name.clone(), VHost::new(name)));
+        Broker::build(config, users, vhosts, None)
+    }
+
+    fn build(
+        config: Config,
+        users: UserStore,
+        vhosts: impl Iterator<Item = (Arc<str>, Arc<VHost>)>,
+        store: Option<Arc<Store>>,
+    ) -> Arc<Broker> {
         Arc::new(Broker {
-            users: config.user_store(),
+            users,
             sasl: config.sasl(),
-            vhosts,
+            vhosts: vhosts.collect(),
+            store,
             connections: DashMap::new(),
             next_connection: AtomicU64::new(1),
             alarm: Alarm::default(),
@@ -59,6 +83,18 @@ impl Broker {
 
     pub fn vhost(&self, name: &str) -> Option<Arc<VHost>> {
         self.vhosts.get(name).map(|vhost| vhost.clone())
+    }
+
+    /// Has queues give up memory, the deepest first, until those that were asked held `excess_bytes` of it.
+    pub fn shrink_queues(&self, excess_bytes: u64, leaving: Leaving) {
+        let resident = |queue: Arc<Queue>| (queue.resident_bytes(), queue);
+        let mut queues: Vec<(u64, Arc<Queue>)> = Vec::new();
+        for vhost in &self.vhosts {
+            queues.extend(vhost.queues().into_iter().map(resident).filter(|(bytes, _)| *bytes > 0));
+        }
+        // Many queues keep less each.
+        let keep_bytes = KEPT_WHEN_SHORT_BYTES.min(KEPT_WHEN_SHORT_BY_ALL_BYTES / queues.len().max(1) as u64);
+        deepest(queues, excess_bytes).for_each(|queue| queue.shrink(keep_bytes, leaving));
     }
 
     pub fn new_connection_id(&self) -> ConnectionId {
@@ -109,5 +145,23 @@ impl Broker {
     }
 }
 
+/// The fewest of these that have so many bytes together, the one with the most first; all if they have fewer.
+fn deepest<T>(mut sized: Vec<(u64, T)>, bytes: u64) -> impl Iterator<Item = T> {
+    sized.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    let mut missing = bytes;
+    let wanted = sized.into_iter().take_while(move |(bytes, _)| {
+        let is_wanted = missing > 0;
+        missing = missing.saturating_sub(*bytes);
+        is_wanted
+    });
+    wanted.map(|(_, item)| item)
+}
+
 /// What clients are told when the broker stops.
 pub const SHUTDOWN_REASON: &str = "broker forced connection closure with reason 'shutdown'";
+
+#[test]
+fn the_deepest_come_first_and_no_more_than_are_needed() {
+    let found = |bytes| deepest(vec![(5, 'a'), (20, 'b'), (10, 'c')], bytes).collect::<String>();
+    assert_eq!([0, 1, 20, 21, 30, 31, 1000].map(found), ["", "b", "b", "bc", "bc", "bca", "bca"]);
+}

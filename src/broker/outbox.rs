@@ -4,10 +4,11 @@
 //! (queue → outbox) and is held for a few instructions.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use crate::storage::chunk::Run;
+use crate::storage::log::Waiter;
 
 /// Which of its connection's consumers a thing is for: the slot in the connection's table of consumers.
 pub type ConsumerSlot = u32;
@@ -77,6 +78,12 @@ impl OutboxGuard<'_> {
     }
 }
 
+impl Waiter for Outbox {
+    fn notify(self: Arc<Self>) {
+        self.notify_now();
+    }
+}
+
 impl Inner {
     fn wake(&mut self, wakes: &mut Wakes) {
         if self.parked != Parked::No {
@@ -100,6 +107,11 @@ impl Outbox {
         let mut guard = self.lock();
         guard.0.notified = true;
         guard.0.wake(wakes);
+    }
+
+    /// As [`notify`](Outbox::notify), for who holds no lock.
+    pub fn notify_now(&self) {
+        self.notify(&mut Wakes::default());
     }
 
     /// Moves what has come to the end of `into`.

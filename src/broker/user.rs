@@ -1,9 +1,10 @@
-//! Users and their passwords, in memory.
+//! Users and their passwords.
 //!
 //! A password is kept only as its hash, in RabbitMQ's format: base64 of a salt of four bytes and the SHA-256 of salt
 //! and password, so that hashes can be copied from a RabbitMQ definitions file.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -29,11 +30,21 @@ impl User {
 const SALT_BYTES: usize = 4;
 const DIGEST_BYTES: usize = 32;
 
+/// Salt and digest.
+pub const PASSWORD_HASH_BYTES: usize = SALT_BYTES + DIGEST_BYTES;
+
 /// A salted SHA-256 of a password (RabbitMQ's `rabbit_password_hashing_sha256`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PasswordHash {
     salt: [u8; SALT_BYTES],
     digest: [u8; DIGEST_BYTES],
+}
+
+impl fmt::Debug for PasswordHash {
+    /// Not shown: it need not be in a log to be guessed from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl PasswordHash {
@@ -48,13 +59,28 @@ impl PasswordHash {
     /// Reads the text that [`PasswordHash::encoded`] writes; `None` if it is not a hash of this format.
     pub fn decode(text: &str) -> Option<PasswordHash> {
         let bytes = BASE64.decode(text).ok()?;
-        let (salt, digest) = bytes.split_first_chunk()?;
-        Some(PasswordHash { salt: *salt, digest: digest.try_into().ok()? })
+        Some(PasswordHash::from_bytes(bytes.try_into().ok()?))
     }
 
     /// The hash as text, as RabbitMQ writes it in definitions: `password_hash`.
     pub fn encoded(&self) -> String {
-        BASE64.encode([self.salt.as_slice(), &self.digest].concat())
+        BASE64.encode(self.to_bytes())
+    }
+
+    /// The salt, then the digest.
+    pub fn to_bytes(&self) -> [u8; PASSWORD_HASH_BYTES] {
+        let mut bytes = [0; PASSWORD_HASH_BYTES];
+        bytes[..SALT_BYTES].copy_from_slice(&self.salt);
+        bytes[SALT_BYTES..].copy_from_slice(&self.digest);
+        bytes
+    }
+
+    /// What [`PasswordHash::to_bytes`] gives.
+    pub fn from_bytes(bytes: [u8; PASSWORD_HASH_BYTES]) -> PasswordHash {
+        let (mut salt, mut digest) = ([0; SALT_BYTES], [0; DIGEST_BYTES]);
+        salt.copy_from_slice(&bytes[..SALT_BYTES]);
+        digest.copy_from_slice(&bytes[SALT_BYTES..]);
+        PasswordHash { salt, digest }
     }
 
     /// Whether it is the hash of this password. Takes the same time for each password of one length.
@@ -105,9 +131,8 @@ impl UserStore {
     }
 
     /// Adds a user, or replaces the one of that name. Connections that are open keep the user they have.
-    pub fn put(&self, name: &str, password: PasswordHash, tags: &[String]) {
-        let name: Arc<str> = name.into();
-        let tags = tags.iter().map(|tag| tag.as_str().into()).collect();
+    pub fn put(&self, name: impl Into<Arc<str>>, password: PasswordHash, tags: Vec<Arc<str>>) {
+        let name = name.into();
         let user = Arc::new(User { name: name.clone(), tags });
         self.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(name, Account { user, password });
     }
@@ -115,6 +140,11 @@ impl UserStore {
     /// The user of that name, without any check.
     pub fn get(&self, name: &str) -> Option<Arc<User>> {
         self.account(name).map(|account| account.user)
+    }
+
+    /// The hash of that user's password.
+    pub fn password_of(&self, name: &str) -> Option<PasswordHash> {
+        self.account(name).map(|account| account.password)
     }
 
     /// Checks name and password, then whether the user may connect from `peer`, in RabbitMQ's order: the refusal
@@ -149,8 +179,8 @@ mod tests {
 
     fn store() -> UserStore {
         let store = UserStore::new(["guest".to_owned()]);
-        store.put("guest", PasswordHash::of(b"guest"), &["administrator".to_owned()]);
-        store.put("alice", PasswordHash::of(b"s3cret"), &[]);
+        store.put("guest", PasswordHash::of(b"guest"), vec!["administrator".into()]);
+        store.put("alice", PasswordHash::of(b"s3cret"), vec![]);
         store
     }
 
@@ -193,7 +223,7 @@ mod tests {
     #[test]
     fn a_blank_password_is_refused_even_where_it_is_the_password() {
         let store = store();
-        store.put("blank", PasswordHash::of(b""), &[]);
+        store.put("blank", PasswordHash::of(b""), vec![]);
         for name in ["blank", "mallory"] {
             assert_eq!(store.authenticate(name, b"", HERE), Err(AuthFailure::BlankPassword(name.into())));
         }
@@ -222,7 +252,7 @@ mod tests {
     #[test]
     fn putting_a_user_again_replaces_password_and_tags() {
         let store = store();
-        store.put("guest", PasswordHash::of(b"new"), &[]);
+        store.put("guest", PasswordHash::of(b"new"), vec![]);
         assert!(store.authenticate("guest", b"guest", HERE).is_err());
         assert!(store.authenticate("guest", b"new", HERE).unwrap().tags.is_empty());
     }

@@ -5,27 +5,33 @@
 //! under its own lock first; from then on nobody finds it here, although it takes a moment until its name is free
 //! and its bindings are gone.
 //!
+//! With a store, what is durable is also there, as rows: each [`Operation`] says in one go which rows it changes.
+//!
 //! Checks come in RabbitMQ's order. Permissions, when they are checked, come after the checks of the names alone
 //! and before what exists is looked at.
 
 mod bindings;
 mod exchanges;
+mod operation;
 mod queues;
+mod restore;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
 
 pub use self::exchanges::ExchangeDeclare;
+use self::operation::Operation;
 pub use self::queues::{QueueDeclare, REPLY_TO, REPLY_TO_ALIAS, REPLY_TO_PREFIX};
 use crate::broker::binding::Destinations;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
 use crate::broker::queue::Queue;
 use crate::error::Fault;
+use crate::storage::store::Store;
 
 /// The exchanges that every virtual host has; all durable.
 const PREDECLARED: [(&str, ExchangeKind); 7] = [
@@ -48,6 +54,8 @@ pub struct VHost {
     /// The queues of direct reply-to, under the names to which replies are published.
     reply_queues: DashMap<Arc<str>, Arc<Queue>>,
     topology: Mutex<Topology>,
+    /// Where what is durable is kept; nothing is without.
+    store: Option<Arc<Store>>,
 }
 
 /// What only those who change it look at.
@@ -59,13 +67,24 @@ struct Topology {
 }
 
 impl VHost {
+    /// A virtual host of which nothing is durable, whatever is asked.
     pub fn new(name: impl Into<Arc<str>>) -> Arc<VHost> {
+        VHost::build(name.into(), None)
+    }
+
+    /// A virtual host that keeps what is durable in a store. Its own row is written by whoever creates it.
+    pub fn with_store(name: impl Into<Arc<str>>, store: Arc<Store>) -> Arc<VHost> {
+        VHost::build(name.into(), Some(store))
+    }
+
+    fn build(name: Arc<str>, store: Option<Arc<Store>>) -> Arc<VHost> {
         let vhost = VHost {
-            name: name.into(),
+            name,
             exchanges: DashMap::new(),
             queues: DashMap::new(),
             reply_queues: DashMap::new(),
             topology: Mutex::new(Topology::default()),
+            store,
         };
         for (name, kind) in PREDECLARED {
             let mut definition = ExchangeDefinition::durable(name, kind);
@@ -98,8 +117,10 @@ impl VHost {
         self.queues.get(name).map(|entry| entry.value().clone()).filter(|queue| !queue.is_dead())
     }
 
-    fn topology(&self) -> MutexGuard<'_, Topology> {
-        self.topology.lock().expect("no code panics while it changes the topology")
+    /// Locks the topology, for one operation.
+    fn operation(&self) -> Operation<'_> {
+        let topology = self.topology.lock().expect("no code panics while it changes the topology");
+        Operation::new(topology, self.store.as_deref().map(|store| &*store.log))
     }
 }
 

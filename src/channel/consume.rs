@@ -6,13 +6,13 @@ use amq_protocol::protocol::{AMQPClass, basic};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::Channel;
 use super::ledger::{Delivered, DeliveredFrom};
 use super::methods::unimplemented;
 use super::publish::REPLY_TO_NAMES;
+use super::{Channel, Suspended};
 use crate::broker::arguments::{self, Resource};
 use crate::broker::outbox::ConsumerSlot;
-use crate::broker::queue::{NewConsumer, Queue, QueueDefinition};
+use crate::broker::queue::{Got, NewConsumer, Queue, QueueDefinition};
 use crate::broker::vhost::REPLY_TO_PREFIX;
 use crate::connection::scratch::Scratch;
 use crate::connection::session::{LocalConsumer, Session};
@@ -209,15 +209,27 @@ impl Channel {
         self.consumers.retain(|(_, of)| *of != slot);
         if session.capabilities.consumer_cancel_notify && !self.closing {
             let cancel = basic::Cancel { consumer_tag: consumer.tag.as_ref().into(), nowait: true };
-            self.reply(scratch, AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)));
+            self.tell(scratch, AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)));
         }
     }
 
-    fn basic_get(&mut self, get: basic::Get, session: &mut Session, scratch: &mut Scratch) -> Result<(), Fault> {
+    pub(super) fn basic_get(
+        &mut self,
+        get: basic::Get,
+        session: &mut Session,
+        scratch: &mut Scratch,
+    ) -> Result<(), Fault> {
         let queue = session.vhost.queue(&self.queue_name(get.queue.as_str())?, session.id)?;
-        let Some((run, remaining)) = queue.get(get.no_ack, &mut scratch.wakes) else {
-            self.reply(scratch, AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
-            return Ok(());
+        let (run, remaining) = match queue.get(get.no_ack, &session.outbox, &mut scratch.wakes) {
+            Got::Message(run, remaining) => (run, remaining),
+            Got::Empty => {
+                self.reply(scratch, AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
+                return Ok(());
+            }
+            Got::Loading => {
+                self.suspend(Suspended::Get(get), session);
+                return Ok(());
+            }
         };
         let tag = self.take_tags(1);
         deliver::get_ok(&mut scratch.out, self.recipient(b"", session), tag, &run, remaining);
@@ -240,16 +252,25 @@ impl Channel {
     }
 
     /// Writes messages that were assigned to a consumer of this channel, and files them if they are to be acknowledged.
-    pub fn deliver(&mut self, slot: ConsumerSlot, run: Run, session: &Session, out: &mut Vec<u8>) {
+    /// If not, they are settled: returns the positions of durable ones, as first and end.
+    pub fn deliver(
+        &mut self,
+        slot: ConsumerSlot,
+        run: Run,
+        session: &Session,
+        out: &mut Vec<u8>,
+    ) -> Option<(u64, u64)> {
         let first_tag = self.take_tags(run.count);
         let consumer = session.consumer(slot).expect("nothing is assigned to a consumer that has gone");
         deliver::deliveries(out, self.recipient(consumer.tag.as_bytes(), session), first_tag, &run);
         if consumer.no_ack {
+            let settled = run.epoch.is_some().then(|| (run.first_seq, run.end_seq()));
             run.settle();
-        } else {
-            let from = DeliveredFrom { queue: consumer.queue.clone(), consumer: consumer.key };
-            self.ledger.file(Delivered { first_tag, run, from });
+            return settled;
         }
+        let from = DeliveredFrom { queue: consumer.queue.clone(), consumer: consumer.key };
+        self.ledger.file(Delivered { first_tag, run, from });
+        None
     }
 
     fn take_tags(&mut self, count: u32) -> u64 {

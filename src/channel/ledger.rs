@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::queue::{ConsumerKey, Queue};
 use crate::storage::chunk::Run;
+use crate::storage::store::Store;
 
 /// Consecutive delivery tags for consecutive messages of one queue.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct Ledger {
     outstanding: u64,
     /// Messages settled since chunks were last looked through.
     settled_since_sweep: u64,
+    /// Entries before this tag hold no memory that they could give up.
+    in_memory_from: u64,
 }
 
 impl Ledger {
@@ -67,6 +70,7 @@ impl Ledger {
     /// Files deliveries whose tags follow all filed before, or that were taken out before.
     pub fn file(&mut self, delivered: Delivered) {
         self.outstanding += u64::from(delivered.run.count);
+        self.in_memory_from = self.in_memory_from.min(delivered.first_tag);
         // What is put back may have been part of the front of an entry, whose key it left behind.
         if let Some((&key, entry)) = self.entries.range(..=delivered.first_tag).next_back()
             && entry.first_tag > delivered.first_tag
@@ -130,6 +134,20 @@ impl Ledger {
         std::mem::take(&mut self.entries).into_values().for_each(each);
     }
 
+    /// Lets go of the bytes of messages that are on disk, of so many entries at most, until one comes that will be there
+    /// and is not yet. Each entry is looked at once. Returns whether there may be more to let go of at once.
+    pub fn forget_bytes(&mut self, store: &Store, entries_max: usize) -> bool {
+        for (_, entry) in self.entries.range_mut(self.in_memory_from..).take(entries_max) {
+            if store.may_forget(&entry.run) {
+                entry.run.forget_bytes();
+            } else if Store::keeps(&entry.run) && !store.has(&entry.run) {
+                return false;
+            }
+            self.in_memory_from = entry.end_tag();
+        }
+        self.entries.range(self.in_memory_from..).next().is_some()
+    }
+
     /// Now and then, copies the messages that still keep mostly settled chunks alive out of them: a few that are never
     /// acknowledged must not hold the memory of all that were. Costs a constant time for each message settled.
     pub fn sweep(&mut self) {
@@ -151,6 +169,7 @@ mod tests {
     use crate::broker::queue::QueueDefinition;
     use crate::storage::chunk::OpenChunk;
     use crate::storage::record::append_prefix;
+    use crate::storage::store::memory::MemoryDisk;
 
     fn queue() -> Arc<Queue> {
         Queue::new(QueueDefinition {
@@ -209,6 +228,19 @@ mod tests {
         assert_eq!(tags(&ledger), [8, 9, 10]);
         ledger.take_through(0, |_| {}).unwrap();
         assert!(tags(&ledger).is_empty());
+    }
+
+    #[test]
+    fn what_was_never_to_be_on_disk_keeps_its_bytes_and_is_looked_at_once() {
+        let mut ledger = ledger();
+        let (_disk, store) = MemoryDisk::open(0, 1);
+        assert!(ledger.forget_bytes(&store, 2), "there is a third entry");
+        assert!(!ledger.forget_bytes(&store, 2));
+        assert!(ledger.entries.values().all(|entry| entry.run.has_bytes()));
+        assert_eq!(ledger.in_memory_from, 11);
+        let taken = ledger.take(7).unwrap();
+        ledger.file(taken);
+        assert_eq!(ledger.in_memory_from, 7, "what is put back is looked at again");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::broker::vhost::{ExchangeDeclare, QueueDeclare, VHost};
 use crate::connection::scratch::{Scratch, Settled};
 use crate::connection::session::Session;
 use crate::error::{Fault, ReplyCode};
+use crate::storage::Epoch;
 use crate::wire::hot::Outcome;
 
 impl Channel {
@@ -59,8 +60,9 @@ impl Channel {
     ) -> Result<(), Fault> {
         use exchange::AMQPMethod as M;
         let vhost = &session.vhost;
-        let (nowait, ok) = match method {
+        let (nowait, until, ok) = match method {
             M::Declare(m) => {
+                let is_kept = m.durable && !m.passive;
                 vhost.exchange_declare(ExchangeDeclare {
                     name: m.exchange.as_str(),
                     kind: m.kind.as_str(),
@@ -70,26 +72,27 @@ impl Channel {
                     internal: m.internal,
                     arguments: m.arguments,
                 })?;
-                (m.nowait, M::DeclareOk(exchange::DeclareOk {}))
+                let until = if is_kept { session.defined() } else { Epoch::NONE };
+                (m.nowait, until, M::DeclareOk(exchange::DeclareOk {}))
             }
             M::Delete(m) => {
                 vhost.exchange_delete(m.exchange.as_str(), m.if_unused)?;
-                (m.nowait, M::DeleteOk(exchange::DeleteOk {}))
+                (m.nowait, session.defined(), M::DeleteOk(exchange::DeleteOk {}))
             }
             M::Bind(m) => {
                 let key = m.routing_key.as_str().as_bytes();
                 vhost.exchange_bind(m.destination.as_str(), m.source.as_str(), key, m.arguments)?;
-                (m.nowait, M::BindOk(exchange::BindOk {}))
+                (m.nowait, session.defined(), M::BindOk(exchange::BindOk {}))
             }
             M::Unbind(m) => {
                 let key = m.routing_key.as_str().as_bytes();
                 vhost.exchange_unbind(m.destination.as_str(), m.source.as_str(), key, m.arguments)?;
-                (m.nowait, M::UnbindOk(exchange::UnbindOk {}))
+                (m.nowait, session.defined(), M::UnbindOk(exchange::UnbindOk {}))
             }
             _ => return Err(unimplemented()),
         };
         if !nowait {
-            self.reply(scratch, AMQPClass::Exchange(ok));
+            self.reply_when_kept(until, AMQPClass::Exchange(ok), session, scratch);
         }
         Ok(())
     }
@@ -102,34 +105,40 @@ impl Channel {
     ) -> Result<(), Fault> {
         use queue::AMQPMethod as M;
         let id = session.id;
-        let (nowait, ok) = match method {
-            M::Declare(m) => (m.nowait, M::DeclareOk(self.queue_declare(m, session)?)),
+        let (nowait, until, ok) = match method {
+            M::Declare(m) => {
+                let nowait = m.nowait;
+                let is_kept = m.durable && !m.passive && !m.exclusive;
+                let ok = self.queue_declare(m, session)?;
+                let until = if is_kept { session.defined() } else { Epoch::NONE };
+                (nowait, until, M::DeclareOk(ok))
+            }
             M::Bind(m) => {
                 let queue = self.queue_name(m.queue.as_str())?;
                 let key = self.binding_key(m.queue.as_str(), m.routing_key.as_str(), &queue);
                 session.vhost.queue_bind(&queue, m.exchange.as_str(), key.as_bytes(), m.arguments, id)?;
-                (m.nowait, M::BindOk(queue::BindOk {}))
+                (m.nowait, session.defined(), M::BindOk(queue::BindOk {}))
             }
             M::Unbind(m) => {
                 let queue = self.queue_name(m.queue.as_str())?;
                 let key = self.binding_key(m.queue.as_str(), m.routing_key.as_str(), &queue);
                 session.vhost.queue_unbind(&queue, m.exchange.as_str(), key.as_bytes(), m.arguments, id)?;
-                (false, M::UnbindOk(queue::UnbindOk {}))
+                (false, session.defined(), M::UnbindOk(queue::UnbindOk {}))
             }
             M::Purge(m) => {
                 let queue = session.vhost.queue(&self.queue_name(m.queue.as_str())?, id)?;
-                let message_count = queue.purge(&mut scratch.wakes);
-                (m.nowait, M::PurgeOk(queue::PurgeOk { message_count }))
+                let (message_count, until) = queue.purge(&mut scratch.wakes);
+                (m.nowait, until, M::PurgeOk(queue::PurgeOk { message_count }))
             }
             M::Delete(m) => {
                 let name = self.queue_name(m.queue.as_str())?;
                 let message_count = session.vhost.queue_delete(&name, m.if_unused, m.if_empty, id)?;
-                (m.nowait, M::DeleteOk(queue::DeleteOk { message_count }))
+                (m.nowait, session.defined(), M::DeleteOk(queue::DeleteOk { message_count }))
             }
             _ => return Err(unimplemented()),
         };
         if !nowait {
-            self.reply(scratch, AMQPClass::Queue(ok));
+            self.reply_when_kept(until, AMQPClass::Queue(ok), session, scratch);
         }
         Ok(())
     }
@@ -188,7 +197,7 @@ impl Channel {
 
     fn tx_method(&mut self, method: tx::AMQPMethod, session: &mut Session, scratch: &mut Scratch) -> Result<(), Fault> {
         use tx::AMQPMethod as M;
-        let ok = match method {
+        let (until, ok) = match method {
             M::Select(_) => {
                 match self.mode {
                     Mode::Confirm(_) => {
@@ -197,20 +206,20 @@ impl Channel {
                     Mode::Transaction(_) => {}
                     Mode::Plain => self.mode = Mode::Transaction(Box::default()),
                 }
-                M::SelectOk(tx::SelectOk {})
+                (Epoch::NONE, M::SelectOk(tx::SelectOk {}))
             }
             M::Commit(_) => {
                 let transaction = self.take_transaction()?;
-                self.commit(transaction, session, scratch);
-                M::CommitOk(tx::CommitOk {})
+                let until = self.commit(transaction, session, scratch);
+                (until, M::CommitOk(tx::CommitOk {}))
             }
             M::Rollback(_) => {
                 self.take_transaction()?.roll_back(&mut self.ledger);
-                M::RollbackOk(tx::RollbackOk {})
+                (Epoch::NONE, M::RollbackOk(tx::RollbackOk {}))
             }
             _ => return Err(unimplemented()),
         };
-        self.reply(scratch, AMQPClass::Tx(ok));
+        self.reply_when_kept(until, AMQPClass::Tx(ok), session, scratch);
         Ok(())
     }
 
@@ -221,7 +230,20 @@ impl Channel {
         }
     }
 
-    fn commit(&mut self, transaction: Transaction, session: &mut Session, scratch: &mut Scratch) {
+    /// Carries out a transaction, all of it in one epoch. Returns the epoch with which it is kept.
+    fn commit(&mut self, transaction: Transaction, session: &mut Session, scratch: &mut Scratch) -> Epoch {
+        let store = session.broker.store.clone();
+        let _hold = store.as_ref().map(|store| store.log.hold());
+        // What others have published or settled in this turn is not what this waits for.
+        let before = scratch.batch.take_epoch();
+        scratch.settled_in = Epoch::NONE;
+        self.apply_transaction(transaction, session, scratch);
+        let until = scratch.batch.epoch().max(scratch.settled_in);
+        scratch.batch.add_epoch(before);
+        until
+    }
+
+    fn apply_transaction(&mut self, transaction: Transaction, session: &mut Session, scratch: &mut Scratch) {
         self.enqueue_staged(transaction.published, session, scratch);
         let (mut requeued, mut credit) = (Vec::new(), 0);
         for (outcome, delivered) in transaction.settled {

@@ -1,21 +1,25 @@
 //! One AMQP channel: its state, and the methods that clients send on it.
 
+mod confirms;
 mod consume;
 mod content;
 #[doc(hidden)]
 pub mod ledger;
 mod methods;
 mod publish;
+mod suspension;
 mod transaction;
 
 use std::sync::Arc;
 
 use amq_protocol::protocol::AMQPClass;
 
+use self::confirms::Confirms;
 pub use self::content::Content;
 use self::ledger::Ledger;
 pub use self::methods::unimplemented;
 pub use self::publish::{Template, Whole};
+pub use self::suspension::{Resumed, Suspended};
 use self::transaction::Transaction;
 use crate::broker::outbox::ConsumerSlot;
 use crate::broker::queue::limiter::ChannelLimiter;
@@ -24,24 +28,13 @@ use crate::connection::scratch::{Scratch, Settled};
 use crate::connection::session::Session;
 use crate::error::Fault;
 use crate::wire::hot::{Outcome, Settle};
-use crate::wire::{deliver, method};
+use crate::wire::method;
 
 /// What a publish means on this channel beyond routing it.
 enum Mode {
     Plain,
     Confirm(Confirms),
     Transaction(Box<Transaction>),
-}
-
-/// Publisher confirms: publishes are numbered from 1.
-#[derive(Default)]
-struct Confirms {
-    /// Publishes so far.
-    published: u64,
-    /// All up to here have been confirmed.
-    confirmed: u64,
-    /// Whether the turn's list of channels to confirm has this one.
-    listed: bool,
 }
 
 pub struct Channel {
@@ -61,6 +54,9 @@ pub struct Channel {
     last_queue: Arc<str>,
     /// The consumer of direct replies to what this channel publishes.
     reply_queue: Option<Arc<Queue>>,
+    suspended: Option<Suspended>,
+    /// Whether the session's list of channels that wait for the disk has this one.
+    listed_as_waiting: bool,
 }
 
 impl Channel {
@@ -77,6 +73,8 @@ impl Channel {
             mode: Mode::Plain,
             last_queue: Arc::default(),
             reply_queue: None,
+            suspended: None,
+            listed_as_waiting: false,
         })
     }
 
@@ -142,23 +140,37 @@ impl Channel {
         self.give_credit_back(credit, session, scratch);
     }
 
-    /// Confirms what has been published and is in its queues.
-    pub fn confirm(&mut self, scratch: &mut Scratch) {
+    /// Confirms what has been published and is in its queues, as far as it is as durable as it is to be.
+    pub fn confirm(&mut self, session: &mut Session, scratch: &mut Scratch) {
         let Mode::Confirm(confirms) = &mut self.mode else { return };
-        confirms.listed = false;
-        let count = confirms.published - confirms.confirmed;
-        if count > 0 {
-            confirms.confirmed = confirms.published;
-            deliver::confirm(&mut scratch.out, self.number, confirms.confirmed, count > 1);
+        confirms.unlist();
+        let epoch = scratch.batch.epoch();
+        if epoch.is_some() || confirms.is_waiting() {
+            return self.confirm_when_kept(epoch, session, scratch);
         }
+        confirms.confirm_all(self.number, &mut scratch.out);
     }
 
-    /// Ends the channel: its consumers go, what they had goes back, an open transaction is rolled back.
+    /// Ends the channel. What is not confirmed by now will not be, what waits for the disk is not answered.
     pub fn release(&mut self, session: &mut Session, scratch: &mut Scratch) {
+        self.leave(session, scratch);
+        self.mode = Mode::Plain;
+        self.suspended = None;
+    }
+
+    /// Takes out of the model what the channel has there: its consumers go, what they had goes back, an open transaction
+    /// is rolled back. Answers that wait for the disk still do.
+    pub fn leave(&mut self, session: &mut Session, scratch: &mut Scratch) {
         session.apply(scratch);
         self.content = Content::Nothing;
-        if let Mode::Transaction(transaction) = std::mem::replace(&mut self.mode, Mode::Plain) {
-            transaction.roll_back(&mut self.ledger);
+        match &self.suspended {
+            Some(Suspended::Get(_)) => self.suspended = None,
+            // The connection is to close and will not wait for room on the disk.
+            Some(Suspended::Reply { until, .. }) => session.wait_until_settled(*until),
+            _ => {}
+        }
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            std::mem::take(transaction).roll_back(&mut self.ledger);
         }
         let mut outstanding = Vec::new();
         self.ledger.take_all(|delivered| outstanding.push(delivered));
@@ -193,6 +205,14 @@ impl Channel {
         self.drop_reply_queue(session);
     }
 
+    /// Lets go of the bytes of what is delivered and on disk, as memory is short; a bounded part of it. Returns whether there
+    /// is more.
+    pub fn forget_bytes(&mut self, session: &Session) -> bool {
+        const ENTRIES_A_STEP: usize = 256;
+        let store = session.broker.store.as_ref();
+        store.is_some_and(|store| self.ledger.forget_bytes(store, ENTRIES_A_STEP))
+    }
+
     /// Handles a method other than those with content and those that settle; appends the replies.
     /// `payload` is what the method was decoded from.
     pub fn method(
@@ -203,7 +223,7 @@ impl Channel {
         scratch: &mut Scratch,
     ) -> Result<(), Fault> {
         session.apply(scratch);
-        self.confirm(scratch);
+        self.confirm(session, scratch);
         let handled = self.handle(method, payload, session, scratch);
         // It may have changed where messages go.
         session.routes.begin_batch();

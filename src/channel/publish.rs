@@ -119,6 +119,8 @@ impl Channel {
         session: &mut Session,
         scratch: &mut Scratch,
     ) -> usize {
+        // The method that suspends a channel has the template forgotten.
+        debug_assert!(!self.is_suspended());
         if self.closing || !self.content.is_nothing() || matches!(self.mode, Mode::Transaction(_)) {
             return 0;
         }
@@ -255,11 +257,10 @@ impl Channel {
     }
 
     fn count_published(&mut self, count: u64, scratch: &mut Scratch) {
-        if let Mode::Confirm(confirms) = &mut self.mode {
-            confirms.published += count;
-            if !std::mem::replace(&mut confirms.listed, true) {
-                scratch.to_confirm.push(self.number);
-            }
+        if let Mode::Confirm(confirms) = &mut self.mode
+            && confirms.count(count)
+        {
+            scratch.to_confirm.push(self.number);
         }
     }
 

@@ -7,7 +7,9 @@ use config::{Map, Value, ValueKind};
 use super::{HIDDEN, Problem, UserConfig};
 use crate::broker::user::PasswordHash;
 use crate::connection::sasl::Mechanism;
-use crate::limits::{LIMITS, Limit, MemoryHighWatermark, SHORT_STRING_MAX_BYTES, parse_bytes};
+use crate::limits::{
+    DiskFreeLimit, LIMITS, Limit, MemoryHighWatermark, SHORT_STRING_MAX_BYTES, SYNC_INTERVAL_MS, parse_bytes,
+};
 
 /// What a key takes. The environment gives everything as text, so that all of them can be read from text.
 #[derive(Clone, Copy)]
@@ -25,7 +27,10 @@ enum Kind {
     List(Item),
     Users,
     Number(&'static Limit),
+    /// From 0.0 to 1.0.
+    Share,
     Watermark,
+    DiskFree,
 }
 
 /// What the items of a list are.
@@ -54,7 +59,11 @@ const KEYS: &[(&str, Kind)] = &[
     ("server.cluster_name", Kind::Text),
     ("log.format", Kind::OneOf(&["plain", "json"])),
     ("log.level", Kind::OneOf(&["none", "error", "warning", "info", "debug", "trace"])),
+    ("storage.sync", Kind::OneOf(&["always", "interval", "never"])),
+    ("storage.sync_interval_ms", Kind::Number(&SYNC_INTERVAL_MS)),
     ("limits.memory_high_watermark", Kind::Watermark),
+    ("limits.memory_paging_share", Kind::Share),
+    ("limits.disk_free_limit", Kind::DiskFree),
 ];
 
 /// All keys, in full.
@@ -98,7 +107,11 @@ pub fn accept(key: &str, value: Value) -> Result<Value, Problem> {
             accept_text(key, value, &expected, |text| words.contains(&text))
         }
         Kind::Number(limit) => accept_number(key, value, limit),
-        Kind::Watermark => accept_watermark(key, value),
+        Kind::Share => accept_share(key, value),
+        Kind::Watermark => {
+            accept_size(key, value, MemoryHighWatermark::EXPECTED, |text| MemoryHighWatermark::parse(text).is_some())
+        }
+        Kind::DiskFree => accept_size(key, value, DiskFreeLimit::EXPECTED, |text| DiskFreeLimit::parse(text).is_some()),
         Kind::List(item) => accept_list(key, value, item),
         Kind::Users => accept_users(key, value),
     }
@@ -179,16 +192,28 @@ fn accept_number(key: &str, value: Value, limit: &Limit) -> Result<Value, Proble
     }
 }
 
-fn accept_watermark(key: &str, value: Value) -> Result<Value, Problem> {
+fn accept_share(key: &str, value: Value) -> Result<Value, Problem> {
+    let share = match &value.kind {
+        ValueKind::Float(share) => Some(*share),
+        ValueKind::I64(share) => Some(*share as f64),
+        ValueKind::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    match share {
+        Some(share) if (0.0..=1.0).contains(&share) => Ok(replaced(&value, share)),
+        _ => Err(refused(key, &value, "a share from 0.0 to 1.0")),
+    }
+}
+
+/// A share or a number of bytes, which the decimal point tells apart: it has to stay where it was.
+fn accept_size(key: &str, value: Value, expected: &str, is_allowed: impl Fn(&str) -> bool) -> Result<Value, Problem> {
     let text = match &value.kind {
         ValueKind::String(text) => text.clone(),
-        ValueKind::Float(_) | ValueKind::I64(_) => value.kind.to_string(),
-        _ => return Err(refused(key, &value, MemoryHighWatermark::EXPECTED)),
+        ValueKind::Float(share) => format!("{share:?}"),
+        ValueKind::I64(_) => value.kind.to_string(),
+        _ => return Err(refused(key, &value, expected)),
     };
-    match MemoryHighWatermark::parse(&text) {
-        Some(_) => Ok(replaced(&value, text)),
-        None => Err(refused(key, &value, MemoryHighWatermark::EXPECTED)),
-    }
+    if is_allowed(&text) { Ok(replaced(&value, text)) } else { Err(refused(key, &value, expected)) }
 }
 
 fn accept_list(key: &str, value: Value, item: Item) -> Result<Value, Problem> {

@@ -10,12 +10,15 @@ mod sources;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::broker::user::{PasswordHash, UserStore};
 use crate::connection::sasl::{AnonymousLogin, Mechanism, Sasl};
-use crate::limits::Limits;
+use crate::limits::{Limits, SYNC_INTERVAL_MS};
+use crate::storage::log::SyncPolicy;
 
 /// The port of AMQP without TLS (registered with IANA).
 pub const AMQP_PORT: u16 = 5672;
@@ -29,12 +32,12 @@ pub const DEFAULT_LISTENER: &str = "[::]:5672";
 pub struct Config {
     /// `HOST:PORT` each, IPv6 addresses in brackets; port 0 takes a free one.
     pub listeners: Vec<String>,
-    /// Where what must outlive the process is kept. Made only once something is written.
+    /// Where what outlives the process is kept; of one process at a time.
     #[serde(serialize_with = "path_as_text")]
     pub data_dir: PathBuf,
-    /// Virtual hosts that exist from the start.
+    /// Virtual hosts that are made at start if they are not there.
     pub vhosts: Vec<String>,
-    /// The user that exists without being named under `users`; `None` (written `false`) for none.
+    /// The user that is made at the first start; `None` (written `false`) for none.
     #[serde(serialize_with = "name_or_false")]
     pub default_user: Option<String>,
     pub default_pass: Secret,
@@ -50,6 +53,7 @@ pub struct Config {
     /// What the broker says of itself in `connection.start`.
     pub server: ServerConfig,
     pub log: LogConfig,
+    pub storage: StorageConfig,
     pub limits: Limits,
     /// Users besides the default one, which they replace if they have its name.
     pub users: Vec<UserConfig>,
@@ -94,6 +98,28 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// When what is durable is synced to the disk.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    pub sync: SyncMode,
+    /// For [`SyncMode::Interval`].
+    pub sync_interval_ms: u64,
+}
+
+/// What a confirm promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncMode {
+    /// What is confirmed outlives a power failure.
+    #[default]
+    Always,
+    /// It outlives the process; a power failure may take the last interval.
+    Interval,
+    /// It outlives the process; a power failure may take whatever the system had not written.
+    Never,
 }
 
 /// A user as configured: with a password, or with its hash as RabbitMQ's definitions have it.
@@ -165,8 +191,25 @@ impl Default for Config {
             anonymous_login_pass: Secret::new("guest"),
             server: ServerConfig::default(),
             log: LogConfig::default(),
+            storage: StorageConfig::default(),
             limits: Limits::default(),
             users: Vec::new(),
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> StorageConfig {
+        StorageConfig { sync: SyncMode::default(), sync_interval_ms: SYNC_INTERVAL_MS.default }
+    }
+}
+
+impl StorageConfig {
+    pub fn policy(&self) -> SyncPolicy {
+        match self.sync {
+            SyncMode::Always => SyncPolicy::Always,
+            SyncMode::Interval => SyncPolicy::Interval(Duration::from_millis(self.sync_interval_ms)),
+            SyncMode::Never => SyncPolicy::Never,
         }
     }
 }
@@ -274,15 +317,22 @@ impl Config {
         toml::to_string(self).expect("every part of the configuration can be written as TOML")
     }
 
-    /// A store with the configured users.
+    /// The default user, if there is to be one.
+    pub fn default_user(&self) -> Option<UserConfig> {
+        self.default_user.as_ref().map(|name| UserConfig {
+            name: name.clone(),
+            password: Some(self.default_pass.clone()),
+            password_hash: None,
+            tags: self.default_user_tags.clone(),
+        })
+    }
+
+    /// A store with the configured users and no others.
     pub fn user_store(&self) -> UserStore {
         let store = UserStore::new(self.loopback_users.iter().cloned());
-        if let Some(name) = &self.default_user {
-            store.put(name, PasswordHash::of(self.default_pass.expose().as_bytes()), &self.default_user_tags);
-        }
-        for user in &self.users {
-            if let Some(hash) = user.hash() {
-                store.put(&user.name, hash, &user.tags);
+        for user in self.default_user().iter().chain(&self.users) {
+            if let Some((password, tags)) = user.account(None) {
+                store.put(user.name.as_str(), password, tags);
             }
         }
         store
@@ -310,13 +360,18 @@ impl UserConfig {
         })
     }
 
-    /// `None` only for a user that did not come from [`Config::load`] and has neither password nor hash.
-    fn hash(&self) -> Option<PasswordHash> {
-        match (&self.password, &self.password_hash) {
-            (Some(password), _) => Some(PasswordHash::of(password.expose().as_bytes())),
-            (None, Some(hash)) => PasswordHash::decode(hash.expose()),
-            (None, None) => None,
-        }
+    /// Password and tags. If there is a `known` hash and it is one of the password, it is kept, as every hashing gives
+    /// another. `None` only for a user that did not come from [`Config::load`] and has neither password nor hash.
+    pub fn account(&self, known: Option<PasswordHash>) -> Option<(PasswordHash, Vec<Arc<str>>)> {
+        let hash = match (&self.password, &self.password_hash) {
+            (Some(password), _) => {
+                let password = password.expose().as_bytes();
+                known.filter(|known| known.matches(password)).unwrap_or_else(|| PasswordHash::of(password))
+            }
+            (None, Some(hash)) => PasswordHash::decode(hash.expose())?,
+            (None, None) => return None,
+        };
+        Some((hash, self.tags.iter().map(|tag| tag.as_str().into()).collect()))
     }
 }
 

@@ -106,6 +106,47 @@ fn numbers_take_units_and_infinity_where_that_makes_sense() {
 }
 
 #[test]
+fn the_disk_limit_takes_bytes_or_a_multiple_of_the_memory() {
+    use crate::limits::DiskFreeLimit::{Bytes, OfMemory};
+    for (text, limit) in [("1.0", OfMemory(1.0)), ("\"2GB\"", Bytes(2_000_000_000)), ("50000000", Bytes(50_000_000))] {
+        let config = from_file(&format!("[limits]\ndisk_free_limit = {text}")).unwrap();
+        assert_eq!(config.limits.disk_free_limit, limit);
+        assert_eq!(from_file(&config.to_toml().replace("(hidden)", "x")).unwrap().limits, config.limits);
+        let variable = text.trim_matches('"');
+        let config = from_variables(&[("LEVERET_LIMITS__DISK_FREE_LIMIT", variable)]).unwrap();
+        assert_eq!(config.limits.disk_free_limit, limit);
+    }
+}
+
+#[test]
+fn messages_leave_memory_from_a_share_of_the_watermark() {
+    for (text, share) in [("0.75", 0.75), ("1", 1.0), ("\"0.25\"", 0.25)] {
+        let config =
+            from_file(&format!("[limits]\nmemory_paging_share = {text}\nmemory_high_watermark = 0.5")).unwrap();
+        assert_eq!(config.limits.memory_paging_share, share);
+        assert_eq!(config.limits.memory_marks(1000), ((500.0 * share) as u64, 500));
+    }
+    let config = from_variables(&[("LEVERET_LIMITS__MEMORY_PAGING_SHARE", "0.9")]).unwrap();
+    assert_eq!(config.limits.memory_paging_share, 0.9);
+}
+
+#[test]
+fn syncing_is_a_policy() {
+    let interval = |ms| SyncPolicy::Interval(Duration::from_millis(ms));
+    for (file, policy) in [
+        ("", SyncPolicy::Always),
+        ("storage.sync = \"always\"", SyncPolicy::Always),
+        ("storage.sync = \"interval\"", interval(200)),
+        ("[storage]\nsync = \"interval\"\nsync_interval_ms = 1000", interval(1000)),
+        ("storage.sync = \"never\"", SyncPolicy::Never),
+    ] {
+        assert_eq!(from_file(file).unwrap().storage.policy(), policy, "{file:?}");
+    }
+    let variables = [("LEVERET_STORAGE__SYNC", "interval"), ("LEVERET_STORAGE__SYNC_INTERVAL_MS", "50")];
+    assert_eq!(from_variables(&variables).unwrap().storage.policy(), interval(50));
+}
+
+#[test]
 fn an_empty_variable_is_not_set_and_none_is_the_empty_list() {
     let config = from_variables(&[("LEVERET_LOOPBACK_USERS", "")]).unwrap();
     assert_eq!(config.loopback_users, ["guest"]);
@@ -154,6 +195,11 @@ fn bad_values_in_a_file() {
         ("[limits]\nconnections = -1", "limits.connections = -1: expected a whole number"),
         ("[limits]\ntable_depth = \"infinity\"", "expected a whole number from 4 to 255"),
         ("[limits]\nmemory_high_watermark = 1.5", "= 1.5: expected a share from 0.0 to 1.0"),
+        ("storage.sync = \"sometimes\"", "expected one of always, interval, never"),
+        ("storage.sync_interval_ms = 0", "line 1: storage.sync_interval_ms = 0: expected a whole number from 1 to"),
+        ("[limits]\nmemory_paging_share = 2", "memory_paging_share = 2: expected a share from 0.0 to 1.0"),
+        ("[limits]\ndisk_free_limit = 2", "disk_free_limit = 2: expected bytes such as \"50MB\" (at least 1 MB"),
+        ("[limits]\nunwritten_bytes = 5", "unwritten_bytes = 5: expected a whole number from 1048576"),
         ("[limits]\nchannel_max = {}", "limits.channel_max = a table: expected a whole number"),
         ("[limits]\nwrite_buffer_high_bytes = \"64KiB\"", "has to be below write_buffer_high_bytes = 65536"),
         ("a = \n", "line 1: not TOML"),

@@ -1,13 +1,16 @@
 //! From bytes to channels: the frames of one open connection.
 
+mod deliveries;
+mod waiting;
+
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 
+use self::deliveries::Sent;
 use super::scratch::Scratch;
 use super::session::Session;
-use crate::broker::outbox::ConsumerSlot;
-use crate::channel::{Channel, Template, Whole, unimplemented};
+use crate::channel::{Channel, Suspended, Template, Whole, unimplemented};
 use crate::error::{Close, Fault, ReplyCode, Scope};
-use crate::storage::chunk::Run;
+use crate::storage::Epoch;
 use crate::wire::frame::{self, BODY, FrameHead, HEADER, HEARTBEAT, METHOD};
 use crate::wire::hot::{ACK, CLASS_BASIC, ContentHeader, NACK, PUBLISH, Publish, REJECT, Settle, method_ids};
 use crate::wire::method;
@@ -16,15 +19,17 @@ use crate::wire::table::TableLimits;
 /// What a connection is up to.
 ///
 /// ```text
-///          connection.close from the client
-///   Open ───────────────────────────────────▶ Closed
-///     │                                          ▲
-///     │ error, shutdown: connection.close        │ close-ok, or close from the client
-///     └──────────────▶ Closing ──────────────────┘
+///     connection.close from the client       publishes are confirmed, replies sent
+///   Open ───────────────────▶ Finishing ───────────────────▶ Closed
+///     │                                                         ▲
+///     │ error, shutdown: connection.close                       │ close-ok, or close from the client
+///     └─────────────────────▶ Closing ──────────────────────────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Open,
+    /// The client has sent `connection.close`, which is answered once the log has settled what it published.
+    Finishing,
     /// The broker has sent `connection.close`: everything but its answer is ignored.
     Closing,
     /// Nothing more is said once what is to be written has been written.
@@ -42,7 +47,7 @@ struct PartialBody {
 pub struct Processed {
     /// In bytes.
     pub used: usize,
-    /// There may be more to handle, once output has been written.
+    /// There may be more to handle, once output has been written, or the channel whose turn it is goes on.
     pub stopped: bool,
 }
 
@@ -55,6 +60,10 @@ pub struct Dispatcher {
     channels: Vec<Box<Channel>>,
     template: Template,
     partial_body: Option<PartialBody>,
+    /// The channel at whose frame the input stopped, because it was suspended.
+    stopped_at: Option<u16>,
+    /// Deliveries that are written and not yet reported to their queue.
+    sent: Option<Sent>,
 }
 
 impl Dispatcher {
@@ -65,6 +74,8 @@ impl Dispatcher {
             channels: Vec::new(),
             template: Template::default(),
             partial_body: None,
+            stopped_at: None,
+            sent: None,
         }
     }
 
@@ -72,7 +83,8 @@ impl Dispatcher {
     /// few bytes can ask for many. Returns how many bytes it has used up. An error is one that ends the connection.
     pub fn process(&mut self, data: &[u8], output_max: usize, scratch: &mut Scratch) -> Result<Processed, Close> {
         let mut at = 0;
-        while self.phase != Phase::Closed {
+        self.stopped_at = None;
+        while matches!(self.phase, Phase::Open | Phase::Closing) {
             if scratch.out.len() >= output_max {
                 return Ok(Processed { used: at, stopped: true });
             }
@@ -91,6 +103,9 @@ impl Dispatcher {
                     continue;
                 }
             }
+            if !self.session.waits.is_empty() && self.stops_at(rest) {
+                return Ok(Processed { used: at, stopped: true });
+            }
             match self.one_frame(rest, scratch)? {
                 0 => break,
                 used => at += used,
@@ -99,15 +114,17 @@ impl Dispatcher {
         Ok(Processed { used: at, stopped: false })
     }
 
-    /// Ends a turn of reading: what came is put into the queues, publishes are confirmed.
-    pub fn end_batch(&mut self, scratch: &mut Scratch) {
+    /// Ends a turn of reading: what came is put into the queues, publishes are confirmed or wait for the disk. Returns the
+    /// epoch with which what came is kept.
+    pub fn end_batch(&mut self, scratch: &mut Scratch) -> Epoch {
         self.session.apply(scratch);
         for number in std::mem::take(&mut scratch.to_confirm) {
-            if let Some(channel) = self.channel_mut(number) {
-                channel.confirm(scratch);
+            if let Ok(at) = self.find(number) {
+                self.channels[at].confirm(&mut self.session, scratch);
             }
         }
         self.session.routes.begin_batch();
+        scratch.batch.take_epoch()
     }
 
     fn find(&self, number: u16) -> Result<usize, usize> {
@@ -230,11 +247,11 @@ impl Dispatcher {
         match decoded {
             AMQPClass::Channel(channel::AMQPMethod::Close(_)) => {
                 // If both have sent a close, each also sends a close-ok, and the client's is still to come.
-                if !channel.closing {
+                if channel.closing {
+                    close_ok(head.channel, scratch);
+                } else {
                     self.end_channel(at, scratch);
                 }
-                let ok = AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {}));
-                method::encode(&mut scratch.out, head.channel, ok);
                 Ok(())
             }
             AMQPClass::Channel(channel::AMQPMethod::CloseOk(_)) => {
@@ -269,11 +286,23 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// The client closes a channel. It is told so when all that it has published there is confirmed, or refused.
     fn end_channel(&mut self, at: usize, scratch: &mut Scratch) {
-        let mut channel = self.channels.remove(at);
+        self.leave_channel(at, scratch);
+        let channel = &mut self.channels[at];
+        if channel.has_confirms_pending() {
+            return channel.suspend(Suspended::Close, &mut self.session);
+        }
+        let number = channel.number;
+        self.channels.remove(at);
+        close_ok(number, scratch);
+    }
+
+    fn leave_channel(&mut self, at: usize, scratch: &mut Scratch) {
         self.session.apply(scratch);
-        channel.confirm(scratch);
-        channel.release(&mut self.session, scratch);
+        let channel = &mut self.channels[at];
+        channel.confirm(&mut self.session, scratch);
+        channel.leave(&mut self.session, scratch);
     }
 
     /// Takes what handling a method came to: an error of the channel closes it, one of the connection goes up.
@@ -302,7 +331,7 @@ impl Dispatcher {
             method::name(class_id, method_id),
             close.fault
         );
-        channel.confirm(scratch);
+        channel.confirm(&mut self.session, scratch);
         channel.release(&mut self.session, scratch);
         channel.closing = true;
         let close = channel::Close {
@@ -321,10 +350,9 @@ impl Dispatcher {
         match decoded {
             AMQPClass::Connection(M::Close(_)) => {
                 self.end_batch(scratch);
-                self.release(scratch);
-                let ok = AMQPClass::Connection(M::CloseOk(connection::CloseOk {}));
-                method::encode(&mut scratch.out, 0, ok);
-                self.phase = Phase::Closed;
+                self.leave(scratch);
+                self.phase = Phase::Finishing;
+                self.finish(scratch);
                 Ok(())
             }
             AMQPClass::Connection(M::UpdateSecret(_)) => {
@@ -451,10 +479,17 @@ impl Dispatcher {
         self.handled(number, (CLASS_BASIC, PUBLISH), result, scratch)
     }
 
-    /// Ends everything that lives with the connection: consumers go, what they had goes back, exclusive queues end.
+    /// Ends everything that lives with the connection. Nothing that waits for the disk is answered any more.
     pub fn release(&mut self, scratch: &mut Scratch) {
-        while !self.channels.is_empty() {
-            self.end_channel(self.channels.len() - 1, scratch);
+        self.leave(scratch);
+        self.channels.clear();
+        self.session.waits.clear();
+    }
+
+    /// Takes the connection out of the model: consumers go, what they had goes back, exclusive queues end.
+    fn leave(&mut self, scratch: &mut Scratch) {
+        for at in (0..self.channels.len()).rev() {
+            self.leave_channel(at, scratch);
         }
         for queue in std::mem::take(&mut self.session.exclusive_queues) {
             if let Ok(Some(_)) = queue.kill(false, false) {
@@ -466,32 +501,14 @@ impl Dispatcher {
         self.template.forget();
     }
 
-    /// Writes messages that a queue assigned.
-    pub fn deliver(&mut self, slot: ConsumerSlot, run: Run, scratch: &mut Scratch) {
-        let Some(consumer) = self.session.consumer(slot) else { return };
-        let Ok(at) = self.find(consumer.channel) else { return };
-        self.channels[at].deliver(slot, run, &self.session, &mut scratch.out);
-    }
-
-    /// Tells a queue that so much of what it assigned is written, and that there is room for more.
-    pub fn sent(&self, slot: ConsumerSlot, bytes: usize, scratch: &mut Scratch) {
-        if let Some(consumer) = self.session.consumer(slot)
-            && let Some(key) = consumer.key
-        {
-            consumer.queue.sent(key, bytes, &mut scratch.wakes);
-        }
-    }
-
-    /// A consumer's queue is gone.
-    pub fn consumer_cancelled(&mut self, slot: ConsumerSlot, scratch: &mut Scratch) {
-        let Some(consumer) = self.session.consumer(slot) else { return };
-        let Ok(at) = self.find(consumer.channel) else { return };
-        self.channels[at].consumer_cancelled(slot, &mut self.session, scratch);
-    }
-
     fn table_limits(&self) -> TableLimits {
         self.session.table_limits()
     }
+}
+
+fn close_ok(channel: u16, scratch: &mut Scratch) {
+    let ok = AMQPClass::Channel(channel::AMQPMethod::CloseOk(channel::CloseOk {}));
+    method::encode(&mut scratch.out, channel, ok);
 }
 
 fn no_method(fault: Fault) -> Close {

@@ -6,11 +6,13 @@ mod flow;
 pub mod handshake;
 #[cfg(test)]
 mod model_tests;
+mod room;
 pub mod routes;
 mod run;
 pub mod sasl;
 pub mod scratch;
 pub mod session;
+pub mod waits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,5 +2,8 @@
 
 mod batch;
 mod clients;
-mod peer;
+pub(super) mod disk;
+mod durability;
+pub(super) mod peer;
+mod slow_disk;
 mod traps;

@@ -13,9 +13,12 @@ use std::hash::BuildHasher;
 
 use crate::broker::exchange::Exchange;
 use crate::broker::outbox::Wakes;
-use crate::broker::queue::{Queue, QueueId};
+use crate::broker::queue::{Enqueued, Queue, QueueId};
 use crate::broker::router::Route;
-use crate::storage::chunk::{Chunk, OpenChunk};
+use crate::storage::Epoch;
+use crate::storage::chunk::{Chunk, OpenChunk, Persistence};
+use crate::storage::log::Hold;
+use crate::storage::store::Store;
 
 /// Routes that a connection remembers; one more and it starts anew.
 const ROUTES_MAX: usize = 4096;
@@ -55,9 +58,15 @@ pub struct Routes {
     by_queues: HashMap<SmallVec<[QueueId; 2]>, TargetId>,
     /// Counts batches. What was read before a batch began was sent before, so a route need be current only once in it.
     batch: u64,
+    /// Where the durable ones of these queues log what they take in.
+    store: Option<Arc<Store>>,
 }
 
 impl Routes {
+    pub fn new(store: Option<Arc<Store>>) -> Routes {
+        Routes { store, ..Routes::default() }
+    }
+
     /// The cached route, if it stands.
     #[inline]
     pub fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<TargetId> {
@@ -123,7 +132,8 @@ impl Routes {
     /// Forgets all routes, and with them the queues and exchanges that they kept alive.
     pub fn forget(&mut self) {
         debug_assert!(self.targets.iter().all(|t| t.open.is_none()));
-        *self = Routes { batch: self.batch + 1, ..Routes::default() };
+        let store = self.store.take();
+        *self = Routes { batch: self.batch + 1, store, ..Routes::default() };
     }
 }
 
@@ -145,6 +155,7 @@ pub struct Batch {
     pressed: Option<(Arc<Queue>, u64)>,
     /// Bytes published since then.
     published_bytes: u64,
+    epoch: Epoch,
     pub flow_bytes: u64,
 }
 
@@ -214,8 +225,10 @@ impl Batch {
             target.open = None;
             self.published_bytes += bucket.chunk.bytes() as u64;
             let chunk = bucket.chunk.close();
+            let _hold = hold(&routes.store, &chunk, &target.queues);
             for queue in &target.queues {
-                let ready_bytes = queue.enqueue(&chunk, wakes);
+                let Enqueued { ready_bytes, epoch } = queue.enqueue(&chunk, wakes);
+                self.epoch = self.epoch.max(epoch);
                 note_pressure(&mut self.pressed, self.flow_bytes, queue, ready_bytes);
             }
         }
@@ -229,10 +242,28 @@ impl Batch {
         self.flush(routes, wakes);
         self.published_bytes += record.len() as u64;
         let chunk = Chunk::of_one(record);
+        let _hold = hold(&routes.store, &chunk, routes.queues(target));
         for queue in routes.queues(target) {
-            let ready_bytes = queue.enqueue(&chunk, wakes);
+            let Enqueued { ready_bytes, epoch } = queue.enqueue(&chunk, wakes);
+            self.epoch = self.epoch.max(epoch);
             note_pressure(&mut self.pressed, self.flow_bytes, queue, ready_bytes);
         }
+    }
+
+    /// The epoch with which all that was flushed since it was last taken is kept; none if nothing of it is to be.
+    #[inline]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Takes note that more than what was flushed is to be kept, or that it was flushed before.
+    pub fn add_epoch(&mut self, epoch: Epoch) {
+        self.epoch = self.epoch.max(epoch);
+    }
+
+    /// The epoch with which all that was flushed since this was last asked is kept; none if nothing of it is to be.
+    pub fn take_epoch(&mut self) -> Epoch {
+        std::mem::take(&mut self.epoch)
     }
 
     /// The fullest of the queues published to since this was last asked, if it is fuller than it should be, and how many
@@ -240,6 +271,13 @@ impl Batch {
     pub fn take_pressed(&mut self) -> (Option<Arc<Queue>>, u64) {
         (self.pressed.take().map(|(queue, _)| queue), std::mem::take(&mut self.published_bytes))
     }
+}
+
+/// A chunk that several queues keep is to be written once, so all of them log it in one epoch.
+fn hold<'a>(store: &'a Option<Arc<Store>>, chunk: &Chunk, queues: &[Arc<Queue>]) -> Option<Hold<'a>> {
+    let store = store.as_ref().filter(|_| queues.len() > 1 && chunk.persistence() != Persistence::None)?;
+    let durable = queues.iter().filter(|queue| queue.definition.durable).count();
+    (durable > 1).then(|| store.log.hold())
 }
 
 fn note_pressure(pressed: &mut Option<(Arc<Queue>, u64)>, flow_bytes: u64, queue: &Arc<Queue>, ready_bytes: u64) {

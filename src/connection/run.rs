@@ -1,12 +1,13 @@
 //! The run loop of an open connection: read, work, write; and wait only when nothing of it is left to do.
 //!
-//! Reading stops while too much output waits, while an alarm blocks the connection, and for a moment while a queue
-//! that it publishes to is being drained. Deliveries stop at a lower mark of waiting output than reading, which only
+//! Reading stops while too much output waits, while an alarm blocks the connection, for a moment while a queue that it
+//! publishes to is being drained, or the log is behind, and while the next frame is for a channel that waits for the disk. Deliveries stop at a lower mark of waiting output than reading, which only
 //! replies, returns and confirms can reach: a client that writes while we wait for it to read is never a deadlock.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::close_method;
 use super::dispatch::{Dispatcher, Phase, Processed};
 use super::flow::Flow;
+use super::room::Room;
 use super::scratch::Scratch;
-use crate::broker::outbox::{ConsumerSlot, Item};
+use crate::broker::outbox::Item;
 use crate::error::{Close, Fault, ReplyCode};
 use crate::limits::READ_BUFFER_BYTES;
 use crate::wire::frame::{FrameHead, HEARTBEAT_FRAME, OVERHEAD_BYTES};
@@ -58,6 +60,8 @@ pub struct Runner {
     /// The client has been told that it is blocked, and is not read.
     blocked: bool,
     flow: Flow,
+    /// It is not read until the log has caught up.
+    room: Option<Arc<Room>>,
     /// When it last delivered something, if it has not been woken since.
     delivered_at: Option<Instant>,
 }
@@ -115,6 +119,7 @@ impl Runner {
             close_deadline: None,
             blocked: false,
             flow: Flow::default(),
+            room: None,
             delivered_at: None,
         }
     }
@@ -223,10 +228,16 @@ impl Runner {
 
     /// Reads once, hands over what came, takes what there is to deliver, and writes.
     fn step(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
+        if let Err(close) = self.dispatcher.look_at_disk(scratch) {
+            self.close(close, scratch);
+        }
         let read = self.read(cx, scratch)?;
         // Those who wait for what has been published need not wait for our own output.
         scratch.wakes.wake_all();
         let delivered = self.deliver(scratch);
+        if self.dispatcher.give_up_memory() {
+            self.dispatcher.session.outbox.notify(&mut scratch.wakes);
+        }
         self.look_at_alarm(scratch);
         let written = self.write(cx, scratch)?;
         Ok(read.and(delivered).and(written))
@@ -261,13 +272,14 @@ impl Runner {
         if self.flow.poll(cx, session.id, session.limits()).is_ready() {
             cx.waker().wake_by_ref();
         }
+        // A connection that is not read cannot be missed.
+        let is_held = self.is_held();
         let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
         ready!(heartbeat.tick.as_mut().poll(cx));
         let next = Instant::now() + heartbeat.half_interval;
         heartbeat.tick.as_mut().reset(next);
         heartbeat.silent_ticks += 1;
-        // A connection that is not read cannot be missed.
-        if self.blocked || self.flow.is_paused() {
+        if is_held {
             heartbeat.silent_ticks = 0;
         }
         if heartbeat.silent_ticks > SILENT_TICKS_MAX {
@@ -280,13 +292,35 @@ impl Runner {
         Poll::Pending
     }
 
+    /// Whether the socket is not to be read, for reasons other than what waits to be written.
+    fn is_held(&self) -> bool {
+        self.blocked || self.flow.is_paused() || self.room.is_some() || self.dispatcher.waits_for_disk()
+    }
+
+    /// Goes on if the log has caught up.
+    fn look_for_room(&mut self) {
+        if self.room.as_ref().is_some_and(|room| room.is_there()) {
+            self.room = None;
+            self.wait_for_room();
+        }
+    }
+
+    /// The connection has published what is to be kept: it is not read while too much of that waits to be written.
+    fn wait_for_room(&mut self) {
+        let session = &self.dispatcher.session;
+        if let Some(log) = session.log().filter(|log| log.is_behind()) {
+            let room = Room::new(&session.outbox);
+            self.room = log.wait_for_room(room.clone()).then_some(room);
+        }
+    }
+
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
         let high = self.dispatcher.session.limits().write_buffer_high_bytes as usize;
         if self.flow.is_paused() {
             self.flow.look();
         }
-        let held = self.blocked || self.flow.is_paused();
-        if held || self.dispatcher.phase == Phase::Closed || self.unwritten(scratch) >= high {
+        self.look_for_room();
+        if self.is_held() || self.dispatcher.phase == Phase::Closed || self.unwritten(scratch) >= high {
             return Ok(Step::Nothing);
         }
         if self.input_waits {
@@ -356,7 +390,7 @@ impl Runner {
         match self.dispatcher.process(data, output_max, scratch) {
             Ok(Processed { used, stopped }) => {
                 self.input_waits = stopped;
-                if used < data.len() && self.dispatcher.phase != Phase::Closed {
+                if used < data.len() && matches!(self.dispatcher.phase, Phase::Open | Phase::Closing) {
                     self.input.extend_from_slice(&data[used..]);
                 } else if self.input.capacity() > 0 {
                     self.input = Vec::new();
@@ -370,7 +404,9 @@ impl Runner {
     fn end_batch(&mut self, scratch: &mut Scratch) {
         let session = &self.dispatcher.session;
         scratch.batch.flow_bytes = session.limits().queue_flow_bytes;
-        self.dispatcher.end_batch(scratch);
+        if self.dispatcher.end_batch(scratch).is_some() && self.room.is_none() {
+            self.wait_for_room();
+        }
         let (pressed, published) = scratch.batch.take_pressed();
         if let Some(queue) = pressed {
             let session = &self.dispatcher.session;
@@ -396,7 +432,6 @@ impl Runner {
         method::encode(&mut scratch.out, 0, close_method(&close));
         self.dispatcher.phase = Phase::Closing;
         self.closed_by_server = true;
-        self.input = Vec::new();
         let timeout = self.dispatcher.session.limits().close_timeout();
         self.close_deadline = Some(Box::pin(sleep_until(Instant::now() + timeout)));
     }
@@ -405,14 +440,10 @@ impl Runner {
     fn deliver(&mut self, scratch: &mut Scratch) -> Step {
         let low = self.low_mark();
         let mut step = Step::Nothing;
-        // Written for the consumer whose runs are being written, and not yet reported to its queue.
-        let mut sent: Option<(ConsumerSlot, usize)> = None;
         while self.unwritten(scratch) < low {
             let session = &mut self.dispatcher.session;
             let Some(item) = session.inbox.pop_front() else {
-                if let Some((slot, bytes)) = sent.take() {
-                    self.dispatcher.sent(slot, bytes, scratch);
-                }
+                self.dispatcher.report_sent(scratch);
                 let session = &mut self.dispatcher.session;
                 session.outbox.take(&mut session.inbox);
                 if session.inbox.is_empty() {
@@ -422,18 +453,7 @@ impl Runner {
             };
             step = Step::Moved(0);
             match item {
-                Item::Deliver { slot, run } => {
-                    let bytes = run.bytes();
-                    self.dispatcher.deliver(slot, run, scratch);
-                    match &mut sent {
-                        Some((of, total)) if *of == slot => *total += bytes,
-                        _ => {
-                            if let Some((slot, bytes)) = sent.replace((slot, bytes)) {
-                                self.dispatcher.sent(slot, bytes, scratch);
-                            }
-                        }
-                    }
-                }
+                Item::Deliver { slot, run } => self.dispatcher.deliver(slot, run, scratch),
                 Item::Cancelled { slot } => self.dispatcher.consumer_cancelled(slot, scratch),
                 Item::Close { reason } => {
                     let fault = Fault::connection(ReplyCode::ConnectionForced, reason);
@@ -443,9 +463,7 @@ impl Runner {
                 }
             }
         }
-        if let Some((slot, bytes)) = sent {
-            self.dispatcher.sent(slot, bytes, scratch);
-        }
+        self.dispatcher.report_sent(scratch);
         if matches!(step, Step::Moved(_)) {
             self.delivered_at = Some(Instant::now());
         }
@@ -455,16 +473,16 @@ impl Runner {
     /// Blocks the connection if it has published while an alarm is on, and unblocks it when it is off.
     fn look_at_alarm(&mut self, scratch: &mut Scratch) {
         let session = &mut self.dispatcher.session;
-        let alarm = session.broker.alarm.is_on();
-        let block = alarm && session.published_during_alarm && self.dispatcher.phase == Phase::Open;
+        let alarm = session.broker.alarm.reason();
+        let block = alarm.is_some() && session.published_during_alarm && self.dispatcher.phase == Phase::Open;
         if block == self.blocked {
             return;
         }
         self.blocked = block;
         session.published_during_alarm = block;
         if session.capabilities.connection_blocked && self.dispatcher.phase == Phase::Open {
-            let method = if block {
-                let reason = session.broker.alarm.reason().into();
+            let method = if let Some(reason) = alarm.filter(|_| block) {
+                let reason = reason.into();
                 connection::AMQPMethod::Blocked(connection::Blocked { reason })
             } else {
                 connection::AMQPMethod::Unblocked(connection::Unblocked {})
@@ -502,3 +520,6 @@ impl Runner {
         Ok(step)
     }
 }
+
+#[cfg(test)]
+mod tests;

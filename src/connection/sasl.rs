@@ -218,7 +218,7 @@ mod tests {
 
     fn users() -> UserStore {
         let users = UserStore::new(["guest".to_owned()]);
-        users.put("guest", PasswordHash::of(b"guest"), &[]);
+        users.put("guest", PasswordHash::of(b"guest"), Vec::new());
         users
     }
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::{ConsumerKey, Queue};
 use crate::connection::routes::{Batch, Routes, TargetId};
+use crate::storage::Epoch;
 use crate::storage::chunk::Run;
 
 /// A settled run, to be reported to its queue.
@@ -29,6 +30,8 @@ pub struct Scratch {
     pub batch: Batch,
     /// Deliveries settled in this turn and not yet reported.
     settled: Vec<Settled>,
+    /// The epoch with which all that was settled since this was last taken is kept.
+    pub settled_in: Epoch,
     /// Channels in confirm mode that have published in this turn.
     pub to_confirm: Vec<u16>,
     pub wakes: Wakes,
@@ -44,6 +47,7 @@ thread_local! {
         prefix: Vec::new(),
         batch: Batch::default(),
         settled: Vec::new(),
+        settled_in: Epoch::NONE,
         to_confirm: Vec::new(),
         wakes: Wakes::default(),
     });
@@ -55,6 +59,8 @@ impl Scratch {
         SCRATCH.with_borrow_mut(|scratch| {
             let result = turn(scratch);
             scratch.out.clear();
+            scratch.batch.take_epoch();
+            scratch.settled_in = Epoch::NONE;
             if scratch.out.capacity() > KEPT_OUT_BYTES {
                 scratch.out = Vec::new();
             }
@@ -96,17 +102,13 @@ impl Scratch {
     fn apply_settled(&mut self) {
         let mut settled = self.settled.drain(..).peekable();
         while let Some(Settled { queue, consumer, run }) = settled.next() {
-            let mut of_queue: SmallVec<[(Option<ConsumerKey>, u32); 8]> = SmallVec::new();
-            of_queue.push((consumer, run.count));
-            run.settle();
+            let mut of_queue: SmallVec<[(Option<ConsumerKey>, Run); 8]> = SmallVec::new();
+            of_queue.push((consumer, run));
             while let Some(Settled { consumer, run, .. }) = settled.next_if(|next| Arc::ptr_eq(&next.queue, &queue)) {
-                match of_queue.last_mut() {
-                    Some((last, count)) if *last == consumer => *count += run.count,
-                    _ => of_queue.push((consumer, run.count)),
-                }
-                run.settle();
+                of_queue.push((consumer, run));
             }
-            queue.settle(of_queue, &mut self.wakes);
+            let epoch = queue.settle(of_queue, &mut self.wakes);
+            self.settled_in = self.settled_in.max(epoch);
         }
     }
 }

@@ -11,7 +11,10 @@ use crate::broker::{Broker, ConnectionId};
 use crate::connection::handshake::Login;
 use crate::connection::routes::Routes;
 use crate::connection::scratch::Scratch;
+use crate::connection::waits::Waits;
 use crate::limits::Limits;
+use crate::storage::Epoch;
+use crate::storage::log::Log;
 use crate::wire::table::TableLimits;
 
 /// What the client said it understands (`capabilities` in its properties).
@@ -52,11 +55,14 @@ pub struct Session {
     pub exclusive_queues: Vec<Arc<Queue>>,
     /// It has published while an alarm was on, so it is to be blocked.
     pub published_during_alarm: bool,
+    /// Channels that wait for the disk.
+    pub waits: Waits,
 }
 
 impl Session {
     pub fn new(login: Login, id: ConnectionId) -> Session {
         let Login { name, broker, vhost, user, capabilities, frame_max, channel_max, .. } = login;
+        let routes = Routes::new(broker.store.clone());
         Session {
             id,
             name,
@@ -69,9 +75,10 @@ impl Session {
             outbox: Arc::default(),
             inbox: VecDeque::new(),
             consumers: Vec::new(),
-            routes: Routes::default(),
+            routes,
             exclusive_queues: Vec::new(),
             published_during_alarm: false,
+            waits: Waits::default(),
         }
     }
 
@@ -86,6 +93,36 @@ impl Session {
 
     pub fn limits(&self) -> &Limits {
         &self.broker.config.limits
+    }
+
+    pub fn log(&self) -> Option<&Log> {
+        self.broker.store.as_ref().map(|store| &*store.log)
+    }
+
+    /// The epoch with which all definitions are kept as they are now.
+    pub fn defined(&self) -> Epoch {
+        self.log().map_or(Epoch::NONE, Log::defined)
+    }
+
+    /// Has the connection woken when an epoch is kept or refused. Epochs that publishes of one connection wait for grow,
+    /// whatever their channels, so each is registered once.
+    pub fn wait_until_settled(&mut self, epoch: Epoch) {
+        if self.waits.settled < epoch
+            && let Some(store) = &self.broker.store
+        {
+            self.waits.settled = epoch;
+            store.log.wait_until_settled(epoch, self.outbox.clone());
+        }
+    }
+
+    /// Has the connection woken when an epoch is kept, however long the disk has no room for it.
+    pub fn wait_until_kept(&mut self, epoch: Epoch) {
+        if self.waits.kept != epoch
+            && let Some(store) = &self.broker.store
+        {
+            self.waits.kept = epoch;
+            store.log.wait_until_kept(epoch, self.outbox.clone());
+        }
     }
 
     /// Makes everything that this turn has published and settled so far visible in the queues.

@@ -1,29 +1,38 @@
 //! A queue: what waits in it, who consumes from it, and what they have not settled.
 //!
-//! [`Queue`] is the shell: it locks the [`QueueState`], lets it work, and wakes tasks once the lock is released.
+//! [`Queue`] is the shell: it locks the [`QueueState`], lets it work, and asks the store and wakes tasks for it once the
+//! lock is released.
 //! A lock is held for a few steps per run, never across an await and never two queues' at once.
 
+mod cold;
 mod consumers;
+mod disk;
+mod effects;
+mod leaving;
 pub mod limiter;
 #[cfg(test)]
 mod model_tests;
 mod ready;
 mod state;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use amq_protocol::types::FieldTable;
 
 pub use self::consumers::{ConsumerKey, NewConsumer};
+pub use self::leaving::Leaving;
 use self::limiter::ChannelLimiter;
 use self::state::QueueState;
 pub use self::state::{HowReturned, Returned};
-pub use crate::storage::QueueId;
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::error::Fault;
+use crate::storage::Epoch;
+pub use crate::storage::QueueId;
 use crate::storage::chunk::{Chunk, Run};
+use crate::storage::store::{RecoveredQueue, Store};
 
 static NEXT_QUEUE_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -44,6 +53,48 @@ pub struct Queue {
     pub definition: QueueDefinition,
     dead: AtomicBool,
     state: Mutex<QueueState>,
+    store: Option<Arc<Store>>,
+    this: Weak<Queue>,
+}
+
+/// The state, locked. What it wants of the store is asked for when it is unlocked.
+struct Locked<'a> {
+    queue: &'a Queue,
+    /// There until dropped.
+    state: Option<MutexGuard<'a, QueueState>>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = QueueState;
+
+    fn deref(&self) -> &QueueState {
+        self.state.as_ref().expect("locked until dropped")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut QueueState {
+        self.state.as_mut().expect("locked until dropped")
+    }
+}
+
+impl Locked<'_> {
+    fn unlock(&mut self) {
+        let Some(mut state) = self.state.take().filter(|state| !state.effects.is_empty()) else { return };
+        let effects = std::mem::take(&mut state.effects);
+        drop(state);
+        if let (Some(queue), Some(store)) = (self.queue.this.upgrade(), &self.queue.store) {
+            effects.carry_out(&queue, store);
+        }
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.unlock();
+        #[cfg(test)]
+        crate::storage::stepped::unlocked();
+    }
 }
 
 /// How much a queue holds back its publishers.
@@ -56,6 +107,25 @@ pub struct Pressure {
     /// Whether it has a consumer that would take more if its socket did, and none on the publisher's own connection,
     /// which perhaps writes all before it reads.
     pub held_by_socket: bool,
+}
+
+/// What became of messages that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enqueued {
+    /// Bytes that are ready now.
+    pub ready_bytes: u64,
+    /// The epoch with which they are kept; none if none of them is to be.
+    pub epoch: Epoch,
+}
+
+/// The answer to `basic.get`.
+#[derive(Debug)]
+pub enum Got {
+    /// A message, and how many remain ready.
+    Message(Run, u32),
+    Empty,
+    /// The message at the front has to be read from disk first.
+    Loading,
 }
 
 /// What a paused publisher waits for: either of these, or that the queue is dead or without consumers.
@@ -75,16 +145,58 @@ impl Queue {
     /// A queue that drops what comes while it has `max_ready_bytes` ready: for direct replies, which are not kept for a
     /// requester who does not read them.
     pub fn bounded(definition: QueueDefinition, max_ready_bytes: u64) -> Arc<Queue> {
-        Arc::new_cyclic(|queue| Queue {
-            id: QueueId(NEXT_QUEUE_ID.fetch_add(1, Ordering::Relaxed)),
+        let id = Queue::new_id();
+        Arc::new_cyclic(|this| Queue {
+            id,
             definition,
             dead: AtomicBool::new(false),
-            state: Mutex::new(QueueState::new(queue.clone(), max_ready_bytes)),
+            state: Mutex::new(QueueState::new(this.clone(), id, max_ready_bytes)),
+            store: None,
+            this: this.clone(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().expect("a queue in an impossible state is not used any further")
+    /// A queue whose messages may leave memory; what happens to it is logged under this id if it is durable, and not
+    /// exclusive.
+    pub fn with_store(definition: QueueDefinition, id: QueueId, store: &Arc<Store>) -> Arc<Queue> {
+        Queue::recovered(definition, id, store, &RecoveredQueue::default())
+    }
+
+    /// As [`with_store`](Queue::with_store), with what waits in it on disk.
+    pub fn recovered(
+        definition: QueueDefinition,
+        id: QueueId,
+        store: &Arc<Store>,
+        recovered: &RecoveredQueue,
+    ) -> Arc<Queue> {
+        let is_durable = definition.durable && definition.exclusive_owner.is_none();
+        Arc::new_cyclic(|this| {
+            let mut state = QueueState::new(this.clone(), id, u64::MAX).with_store(store.clone(), is_durable);
+            state.recover(recovered);
+            Queue {
+                id,
+                definition,
+                dead: AtomicBool::new(false),
+                state: Mutex::new(state),
+                store: Some(store.clone()),
+                this: this.clone(),
+            }
+        })
+    }
+
+    /// An id that no queue has.
+    pub fn new_id() -> QueueId {
+        QueueId(NEXT_QUEUE_ID.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// From now on every [new id](Queue::new_id) is at least this one: those below may be known on disk.
+    pub fn raise_ids(next: u64) {
+        NEXT_QUEUE_ID.fetch_max(next, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> Locked<'_> {
+        let state = self.state.lock().expect("a queue in an impossible state is not used any further");
+        Locked { queue: self, state: Some(state) }
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -113,18 +225,19 @@ impl Queue {
     }
 
     /// Takes all messages of a chunk in, at the tail. A dead queue drops them: it was deleted after they were routed.
-    /// Returns how many bytes are ready then.
-    pub fn enqueue(&self, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> u64 {
+    pub fn enqueue(&self, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> Enqueued {
         let mut state = self.lock();
-        state.enqueue(chunk, wakes);
-        state.ready().bytes()
+        let epoch = state.enqueue(chunk, wakes);
+        Enqueued { ready_bytes: state.ready().bytes(), epoch }
     }
 
-    /// Takes the message at the front for `basic.get`; with it the number that remain ready.
-    pub fn get(&self, no_ack: bool, wakes: &mut Wakes) -> Option<(Run, u32)> {
+    /// Takes the message at the front for `basic.get`. If it is on disk, `outbox` is notified when to ask again.
+    pub fn get(&self, no_ack: bool, outbox: &Arc<Outbox>, wakes: &mut Wakes) -> Got {
         let mut state = self.lock();
-        let run = state.get(no_ack, wakes)?;
-        Some((run, u32::try_from(state.ready().messages()).unwrap_or(u32::MAX)))
+        match state.get(no_ack, wakes) {
+            Some(run) => Got::Message(run, u32::try_from(state.ready().messages()).unwrap_or(u32::MAX)),
+            None => state.got_none(outbox),
+        }
     }
 
     /// Starts a consumer, or refuses: 403 if the queue has an exclusive one, or has any and this is to be exclusive;
@@ -163,14 +276,16 @@ impl Queue {
         true
     }
 
-    /// A consumer's connection has written `bytes` of records that were assigned to it.
-    pub fn sent(&self, consumer: ConsumerKey, bytes: usize, wakes: &mut Wakes) {
-        self.lock().sent(consumer, bytes, wakes);
+    /// A consumer's connection has written `bytes` of records that were assigned to it. `settled` are the positions,
+    /// as first and end, of durable ones among them that thereby are settled, because they need no acknowledgement.
+    pub fn sent(&self, consumer: ConsumerKey, bytes: usize, settled: &[(u64, u64)], wakes: &mut Wakes) {
+        self.lock().sent(consumer, bytes, settled, wakes);
     }
 
-    /// Deliveries were acknowledged, or rejected for good: so many of each consumer, `None` for `basic.get`.
-    pub fn settle(&self, settled: impl IntoIterator<Item = (Option<ConsumerKey>, u32)>, wakes: &mut Wakes) {
-        self.lock().settle(settled, wakes);
+    /// Deliveries were acknowledged, or rejected for good; the consumer is `None` for `basic.get`. Returns the epoch
+    /// after which none of them comes back.
+    pub fn settle(&self, settled: impl IntoIterator<Item = (Option<ConsumerKey>, Run)>, wakes: &mut Wakes) -> Epoch {
+        self.lock().settle(settled, wakes)
     }
 
     /// Lets consumers that a channel's limit held back go on.
@@ -178,10 +293,11 @@ impl Queue {
         self.lock().limit_lifted(limiter, wakes);
     }
 
-    /// Drops all ready messages and returns how many they were. Unsettled deliveries are left alone.
-    pub fn purge(&self, wakes: &mut Wakes) -> u32 {
-        let purged = self.lock().purge(wakes);
-        u32::try_from(purged.messages()).unwrap_or(u32::MAX)
+    /// Drops all ready messages and returns how many they were, and the epoch after which none of them comes back.
+    /// Unsettled deliveries are left alone.
+    pub fn purge(&self, wakes: &mut Wakes) -> (u32, Epoch) {
+        let (purged, epoch) = self.lock().purge(wakes);
+        (u32::try_from(purged.messages()).unwrap_or(u32::MAX), epoch)
     }
 
     /// Marks the queue dead under its lock, cancels its consumers and drops its messages.
@@ -203,6 +319,11 @@ impl Queue {
         self.dead.store(true, Ordering::Release);
         drop(state);
         Ok(Some(u32::try_from(remains.messages()).unwrap_or(u32::MAX)))
+    }
+
+    /// Bytes of ready messages that are in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        self.lock().ready().head_bytes()
     }
 
     /// How much the queue should hold back a publisher on connection `publisher`.

@@ -4,6 +4,7 @@
 //! what is wrong. [`traps`] are the single cases that have names, [`threads`] the same under contention.
 
 mod commands;
+mod disk_traps;
 mod model;
 mod threads;
 mod traps;
@@ -16,27 +17,36 @@ use self::world::World;
 use super::{Queue, QueueDefinition};
 use crate::model_testing::check_seeds;
 use crate::storage::chunk::{Chunk, OpenChunk};
-use crate::storage::record::append_prefix;
+use crate::storage::record::{append_prefix, flags};
 
 fn new_queue(name: &str, auto_delete: bool) -> Arc<Queue> {
-    Queue::new(QueueDefinition {
+    Queue::new(definition(name, false, auto_delete))
+}
+
+fn definition(name: &str, durable: bool, auto_delete: bool) -> QueueDefinition {
+    QueueDefinition {
         vhost: "/".into(),
         name: name.into(),
-        durable: false,
+        durable,
         auto_delete,
         exclusive_owner: None,
         arguments: Default::default(),
-    })
+    }
 }
 
 /// A chunk of messages whose bodies begin with their ids and have these lengths, at least 4.
 fn chunk_of(messages: impl IntoIterator<Item = (u32, usize)>) -> Arc<Chunk> {
+    chunk_with(messages, |_| false)
+}
+
+fn chunk_with(messages: impl IntoIterator<Item = (u32, usize)>, is_persistent: impl Fn(u32) -> bool) -> Arc<Chunk> {
     let mut open = OpenChunk::default();
     for (id, length) in messages {
+        let flags = if is_persistent(id) { flags::PERSISTENT } else { 0 };
         let mut body = vec![0; length];
         body[..4].copy_from_slice(&id.to_le_bytes());
         let mut prefix = Vec::new();
-        append_prefix(&mut prefix, 0, b"", b"q", &[0, 0], length as u32);
+        append_prefix(&mut prefix, flags, b"", b"q", &[0, 0], length as u32);
         open.push(&prefix, &body);
     }
     open.close()
@@ -47,7 +57,10 @@ fn id_of(body: &[u8]) -> u32 {
 }
 
 fn run(commands: &[Command]) -> Result<(), String> {
-    let mut world = World::new();
+    run_in(World::new(), commands)
+}
+
+fn run_in(mut world: World, commands: &[Command]) -> Result<(), String> {
     for command in commands {
         world.carry_out(command)?;
         world.check()?;
@@ -58,6 +71,20 @@ fn run(commands: &[Command]) -> Result<(), String> {
 #[test]
 fn messages_are_where_a_plain_list_says() {
     check_seeds(0..600, commands::of_all_kinds, run);
+}
+
+#[test]
+fn messages_on_disk_are_where_a_plain_list_says() {
+    for resident_bytes in [0, 200, 2000] {
+        check_seeds(30_000..30_300, commands::with_a_disk, |commands| {
+            run_in(World::on_disk(resident_bytes, 3), commands)
+        });
+    }
+}
+
+#[test]
+fn long_backlogs_on_disk_are_dealt_in_fair_blocks() {
+    check_seeds(40_000..40_010, commands::with_a_long_backlog, |commands| run_in(World::on_disk(500, 20), commands));
 }
 
 #[test]

@@ -6,10 +6,12 @@ use amq_protocol::types::FieldTable;
 
 use super::exchanges::check_not_default;
 use super::queues::{check_exclusive_access, is_volatile};
-use super::{Topology, VHost, strip_line_ends};
+use super::{Operation, VHost, strip_line_ends};
 use crate::broker::ConnectionId;
 use crate::broker::arguments::Resource;
 use crate::broker::binding::{Binding, Destination, DestinationId};
+use crate::broker::definitions::Definition;
+use crate::broker::exchange::Exchange;
 use crate::error::Fault;
 
 impl VHost {
@@ -29,14 +31,14 @@ impl VHost {
         let (queue, exchange) = (strip_line_ends(queue), strip_line_ends(exchange));
         check_not_default(&exchange)?;
         check_not_volatile(&queue)?;
-        let mut topology = self.topology();
+        let mut operation = self.operation();
         let source = self.existing_exchange(&exchange)?;
         let no_queue = || Resource::queue(&queue, &self.name).not_found();
         let queue = self.find_queue(&queue).ok_or_else(no_queue)?;
         source.kind.validate_binding(&arguments)?;
         check_exclusive_access(&queue, connection)?;
         let destination = Destination::Queue(queue);
-        self.bind(&mut topology, Binding::new(source.name.clone(), destination, routing_key, arguments));
+        self.bind(&mut operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
         Ok(())
     }
 
@@ -56,12 +58,12 @@ impl VHost {
         let (queue, exchange) = (strip_line_ends(queue), strip_line_ends(exchange));
         check_not_default(&exchange)?;
         check_not_volatile(&queue)?;
-        let mut topology = self.topology();
+        let mut operation = self.operation();
         let Some(queue) = self.find_queue(&queue) else { return Ok(()) };
         let sought = Binding::new(Arc::from(&*exchange), Destination::Queue(queue.clone()), routing_key, arguments);
         let Some(binding) = self.find_binding(&sought) else { return Ok(()) };
         check_exclusive_access(&queue, connection)?;
-        self.unbind(&mut topology, binding);
+        self.unbind(&mut operation, binding);
         Ok(())
     }
 
@@ -80,12 +82,12 @@ impl VHost {
         let (destination, source) = (strip_line_ends(destination), strip_line_ends(source));
         check_not_default(&destination)?;
         check_not_default(&source)?;
-        let mut topology = self.topology();
+        let mut operation = self.operation();
         let source = self.existing_exchange(&source)?;
         let destination = self.existing_exchange(&destination)?;
         source.kind.validate_binding(&arguments)?;
         let destination = Destination::Exchange(destination);
-        self.bind(&mut topology, Binding::new(source.name.clone(), destination, routing_key, arguments));
+        self.bind(&mut operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
         Ok(())
     }
 
@@ -103,59 +105,75 @@ impl VHost {
         let (destination, source) = (strip_line_ends(destination), strip_line_ends(source));
         check_not_default(&destination)?;
         check_not_default(&source)?;
-        let mut topology = self.topology();
+        let mut operation = self.operation();
         let Some(destination) = self.find_exchange(&destination) else { return Ok(()) };
         let destination = Destination::Exchange(destination);
         let sought = Binding::new(Arc::from(&*source), destination, routing_key, arguments);
         if let Some(binding) = self.find_binding(&sought) {
-            self.unbind(&mut topology, binding);
+            self.unbind(&mut operation, binding);
         }
         Ok(())
     }
 
     /// The bindings that lead to a queue or an exchange, without a queue's implicit one to the default exchange.
     pub fn bindings_to(&self, destination: DestinationId) -> Vec<Arc<Binding>> {
-        self.topology().destinations.get(destination).to_vec()
+        self.operation().destinations.get(destination).to_vec()
     }
 
     fn find_binding(&self, sought: &Binding) -> Option<Arc<Binding>> {
         self.find_exchange(&sought.source)?.find_binding(sought)
     }
 
-    fn bind(&self, topology: &mut Topology, binding: Binding) {
+    fn bind(&self, operation: &mut Operation<'_>, binding: Binding) {
         let binding = Arc::new(binding);
         let source = self.find_exchange(&binding.source).expect("the source exists while the topology is locked");
         if source.add_binding(&binding) {
-            topology.destinations.add(binding);
+            if source.durable && binding.destination.is_durable() {
+                operation.put(|| Definition::binding(&self.name, &binding));
+            }
+            operation.destinations.add(binding);
         }
     }
 
-    fn unbind(&self, topology: &mut Topology, binding: Arc<Binding>) {
-        topology.destinations.remove(&binding);
+    fn unbind(&self, operation: &mut Operation<'_>, binding: Arc<Binding>) {
+        operation.destinations.remove(&binding);
         let mut gone = Vec::new();
-        self.remove_from_source(topology, &[binding], &mut gone);
-        gone.into_iter().for_each(|id| self.unlink(topology, id));
+        self.remove_from_source(operation, &[binding], &mut gone);
+        gone.into_iter().for_each(|id| self.unlink(operation, id));
     }
 
     /// Takes away all bindings to a destination that is gone, then the auto-delete exchanges that thereby lost
     /// their last one, then the bindings to those, and so on.
-    pub(super) fn unlink(&self, topology: &mut Topology, destination: DestinationId) {
+    pub(super) fn unlink(&self, operation: &mut Operation<'_>, destination: DestinationId) {
         let mut gone = vec![destination];
         while let Some(destination) = gone.pop() {
-            let bindings = topology.destinations.take(destination);
+            let bindings = operation.destinations.take(destination);
             for same_source in bindings.chunk_by(|a, b| a.source == b.source) {
-                self.remove_from_source(topology, same_source, &mut gone);
+                self.remove_from_source(operation, same_source, &mut gone);
             }
         }
     }
 
     /// Takes bindings of one source from it, and the source itself if it is to go with its last binding.
-    fn remove_from_source(&self, topology: &mut Topology, bindings: &[Arc<Binding>], gone: &mut Vec<DestinationId>) {
+    fn remove_from_source(
+        &self,
+        operation: &mut Operation<'_>,
+        bindings: &[Arc<Binding>],
+        gone: &mut Vec<DestinationId>,
+    ) {
         let source = self.find_exchange(&bindings[0].source).expect("a binding's source exists");
         let left = source.remove_bindings(bindings);
+        self.forget_bindings(operation, &source, bindings);
         if source.auto_delete && left == 0 {
-            self.drop_exchange(topology, &source);
+            self.drop_exchange(operation, &source);
             gone.push(DestinationId::Exchange(source.id));
+        }
+    }
+
+    /// Deletes the rows of bindings that are gone, those that had one.
+    pub(super) fn forget_bindings(&self, operation: &mut Operation<'_>, source: &Exchange, gone: &[Arc<Binding>]) {
+        for binding in gone.iter().filter(|binding| source.durable && binding.destination.is_durable()) {
+            operation.delete(|| Definition::binding(&self.name, binding));
         }
     }
 }

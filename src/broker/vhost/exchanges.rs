@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
 
-use super::{Topology, VHost, check_reserved_prefix, strip_line_ends};
+use super::{Operation, VHost, check_reserved_prefix, strip_line_ends};
 use crate::broker::arguments::{Resource, assert_equivalent_exchange, validate_exchange};
 use crate::broker::binding::DestinationId;
+use crate::broker::definitions::Definition;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
 use crate::error::Fault;
 
@@ -46,14 +47,18 @@ impl VHost {
             internal: declare.internal,
             arguments: declare.arguments,
         };
-        let mut topology = self.topology();
+        let mut operation = self.operation();
         let resource = Resource::exchange(&name, &self.name);
         if let Some(current) = self.find_exchange(&name) {
             return assert_equivalent_exchange(resource, &current, &definition);
         }
         check_reserved_prefix("exchange", &name)?;
         validate_exchange(resource, &definition.arguments)?;
-        self.add_exchange(&mut topology, Exchange::new(definition));
+        let exchange = Exchange::new(definition);
+        if exchange.durable {
+            operation.put(|| Definition::exchange(&self.name, &exchange));
+        }
+        self.add_exchange(&mut operation, exchange);
         Ok(())
     }
 
@@ -83,13 +88,13 @@ impl VHost {
         if name.starts_with("amq.") {
             return Err(Fault::access_refused(format!("deletion of system {resource} not allowed")));
         }
-        let mut topology = self.topology();
+        let mut operation = self.operation();
         let Some(exchange) = self.find_exchange(&name) else { return Ok(()) };
         if if_unused && exchange.binding_count() > 0 {
             return Err(Fault::precondition_failed(format!("{resource} in use")));
         }
-        self.drop_exchange(&mut topology, &exchange);
-        self.unlink(&mut topology, DestinationId::Exchange(exchange.id));
+        self.drop_exchange(&mut operation, &exchange);
+        self.unlink(&mut operation, DestinationId::Exchange(exchange.id));
         Ok(())
     }
 
@@ -97,29 +102,32 @@ impl VHost {
         self.find_exchange(name).ok_or_else(|| Resource::exchange(name, &self.name).not_found())
     }
 
-    fn add_exchange(&self, topology: &mut Topology, exchange: Arc<Exchange>) {
+    pub(super) fn add_exchange(&self, operation: &mut Operation<'_>, exchange: Arc<Exchange>) {
         if let Some(alternate) = &exchange.alternate_exchange {
-            topology.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
+            operation.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
         }
         let name = exchange.name.clone();
         self.exchanges.insert(name.clone(), exchange);
         // What was routed past the missing alternate exchange has somewhere to go now.
-        for exchange in topology.alternates.get(&name).into_iter().flatten() {
+        for exchange in operation.alternates.get(&name).into_iter().flatten() {
             exchange.invalidate_routes();
         }
     }
 
     /// Takes away an exchange and the bindings of which it is the source.
-    pub(super) fn drop_exchange(&self, topology: &mut Topology, exchange: &Arc<Exchange>) {
+    pub(super) fn drop_exchange(&self, operation: &mut Operation<'_>, exchange: &Arc<Exchange>) {
         self.exchanges.remove(&exchange.name);
-        for binding in exchange.delete() {
-            topology.destinations.remove(&binding);
+        let bindings = exchange.delete();
+        bindings.iter().for_each(|binding| operation.destinations.remove(binding));
+        self.forget_bindings(operation, exchange, &bindings);
+        if exchange.durable {
+            operation.delete(|| Definition::exchange(&self.name, exchange));
         }
         let Some(alternate) = &exchange.alternate_exchange else { return };
-        let users = topology.alternates.get_mut(alternate).expect("an alternate exchange knows its users");
+        let users = operation.alternates.get_mut(alternate).expect("an alternate exchange knows its users");
         users.retain(|user| !Arc::ptr_eq(user, exchange));
         if users.is_empty() {
-            topology.alternates.remove(alternate);
+            operation.alternates.remove(alternate);
         }
     }
 }

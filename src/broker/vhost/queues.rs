@@ -13,6 +13,7 @@ use crate::broker::arguments::{
     QueueProperties, Resource, assert_equivalent_queue, validate_queue, validate_server_named,
 };
 use crate::broker::binding::DestinationId;
+use crate::broker::definitions::Definition;
 use crate::broker::queue::{Queue, QueueDefinition};
 use crate::error::Fault;
 
@@ -100,12 +101,13 @@ impl VHost {
     }
 
     /// Frees the name of a queue that is marked dead and takes its bindings away, with the auto-delete exchanges
-    /// that thereby lose their last one. Another queue that has the name by now stays.
+    /// that thereby lose their last one. Another queue that has the name by now stays. The queue's own row went when
+    /// it was marked.
     pub fn remove_queue(&self, queue: &Arc<Queue>) {
         assert!(queue.is_dead(), "a queue is marked dead before it is removed");
-        let mut topology = self.topology();
+        let mut operation = self.operation();
         self.queues.remove_if(queue.name(), |_, current| Arc::ptr_eq(current, queue));
-        self.unlink(&mut topology, DestinationId::Queue(queue.id));
+        self.unlink(&mut operation, DestinationId::Queue(queue.id));
     }
 
     /// Makes a queue of direct reply-to reachable for replies. Its name begins with [`REPLY_TO_PREFIX`].
@@ -154,19 +156,31 @@ impl VHost {
     }
 
     fn create_queue(&self, definition: QueueDefinition) -> Result<Arc<Queue>, Fault> {
-        let mut topology = self.topology();
+        let mut operation = self.operation();
         let current = self.queues.get(&definition.name).map(|entry| entry.value().clone());
         if let Some(queue) = current {
             if !queue.is_dead() {
                 return self.declare_again(queue, &definition);
             }
             // Whoever marked it dead has not come to remove it: what it was bound to must not outlive its name.
-            self.unlink(&mut topology, DestinationId::Queue(queue.id));
+            self.unlink(&mut operation, DestinationId::Queue(queue.id));
         }
         validate_queue(Resource::queue(&definition.name, &self.name), properties(&definition))?;
-        let queue = Queue::new(definition);
+        let queue = self.new_queue(definition);
+        if queue.definition.durable {
+            operation.put(|| Definition::queue(&queue));
+            // Before anyone can find the queue: what enters it, and its end, come after its row.
+            operation.log_now();
+        }
         self.queues.insert(queue.name().clone(), queue.clone());
         Ok(queue)
+    }
+
+    fn new_queue(&self, definition: QueueDefinition) -> Arc<Queue> {
+        match &self.store {
+            Some(store) => Queue::with_store(definition, Queue::new_id(), store),
+            None => Queue::new(definition),
+        }
     }
 }
 

@@ -1,16 +1,20 @@
 //! The client's side of a connection without a socket: frames in, frames out.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use amq_protocol::protocol::{AMQPClass, basic, channel, queue};
 
 use crate::broker::Broker;
 use crate::broker::outbox::Item;
+use crate::channel::Suspended;
 use crate::config::Config;
-use crate::connection::dispatch::Dispatcher;
+use crate::connection::dispatch::{Dispatcher, Phase};
 use crate::connection::handshake::Login;
 use crate::connection::scratch::Scratch;
 use crate::connection::session::{ClientCapabilities, Session};
+use crate::storage::log::Work;
+use crate::storage::store::{Recovered, Store};
 use crate::wire::frame::{self, BODY, FrameHead, HEADER, METHOD};
 use crate::wire::hot::{CLASS_BASIC, ContentHeader};
 use crate::wire::method;
@@ -20,12 +24,41 @@ pub fn new_broker() -> Arc<Broker> {
     Broker::new(Config::default())
 }
 
+/// A broker whose durable things go into this store, which is empty.
+pub fn new_broker_with(store: &Arc<Store>) -> Arc<Broker> {
+    let broker = Broker::open(Config::default(), store.clone(), Recovered::default()).expect("an empty store");
+    // What it defines at its first start is kept before anybody connects.
+    while let Some(Work::Write { epoch, contents, .. }) = store.log.take_now(true) {
+        store.log.written(epoch, &contents);
+        store.log.synced(epoch);
+    }
+    broker
+}
+
 /// A method from the broker, with the body of its message if it has one.
 #[derive(Debug)]
 pub struct Event {
     pub channel: u16,
     pub method: AMQPClass,
     pub body: Vec<u8>,
+}
+
+pub fn login(broker: &Arc<Broker>) -> Login {
+    Login {
+        name: "peer".into(),
+        broker: broker.clone(),
+        vhost: broker.vhost("/").expect("the default virtual host"),
+        user: broker.users.get("guest").expect("the default user"),
+        capabilities: ClientCapabilities {
+            consumer_cancel_notify: true,
+            connection_blocked: true,
+            authentication_failure_close: true,
+        },
+        frame_max: Peer::FRAME_MAX,
+        channel_max: 0,
+        heartbeat_s: 0,
+        pipelined: Vec::new(),
+    }
 }
 
 /// A client, authenticated and with its connection open.
@@ -39,22 +72,7 @@ impl Peer {
     pub const FRAME_MAX: usize = 4096;
 
     pub fn new(broker: &Arc<Broker>) -> Peer {
-        let login = Login {
-            name: "peer".into(),
-            broker: broker.clone(),
-            vhost: broker.vhost("/").expect("the default virtual host"),
-            user: broker.users.get("guest").expect("the default user"),
-            capabilities: ClientCapabilities {
-                consumer_cancel_notify: true,
-                connection_blocked: true,
-                authentication_failure_close: true,
-            },
-            frame_max: Peer::FRAME_MAX,
-            channel_max: 0,
-            heartbeat_s: 0,
-            pipelined: Vec::new(),
-        };
-        let session = Session::new(login, broker.new_connection_id());
+        let session = Session::new(login(broker), broker.new_connection_id());
         Peer { dispatcher: Dispatcher::new(session), unread: Vec::new() }
     }
 
@@ -72,6 +90,38 @@ impl Peer {
         })
     }
 
+    /// The broker looks whether the disk has got further, and at what it then can read. Returns what it answers.
+    pub fn look(&mut self) -> Vec<Event> {
+        let events = Scratch::with(|scratch| {
+            if let Err(close) = self.dispatcher.look_at_disk(scratch) {
+                panic!("connection closed: {}", close.fault);
+            }
+            scratch.wakes.wake_all();
+            parse(&scratch.out)
+        });
+        if self.dispatcher.waits_for_disk() { events } else { events.into_iter().chain(self.send(&[])).collect() }
+    }
+
+    /// Whether the connection was told to look around since this was last asked.
+    pub fn is_woken(&self) -> bool {
+        !self.dispatcher.session.outbox.park(Waker::noop(), false)
+    }
+
+    /// Has a channel wait for the message at the front of a queue, as if that were on disk.
+    pub fn suspend_get(&mut self, channel: u16, queue: &str) {
+        let get = basic::Get { queue: queue.into(), no_ack: true };
+        self.dispatcher.suspend(channel, Suspended::Get(get));
+    }
+
+    /// Whether everything that was sent is handled, and nothing waits for the disk.
+    pub fn is_idle(&self) -> bool {
+        self.unread.is_empty() && self.dispatcher.session.waits.is_empty()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.dispatcher.phase == Phase::Closed
+    }
+
     /// The socket takes so many of the items that queues have handed to this connection.
     pub fn receive(&mut self, items: usize) -> Vec<Event> {
         Scratch::with(|scratch| {
@@ -82,9 +132,8 @@ impl Peer {
                 }
                 match session.inbox.pop_front() {
                     Some(Item::Deliver { slot, run }) => {
-                        let bytes = run.bytes();
                         self.dispatcher.deliver(slot, run, scratch);
-                        self.dispatcher.sent(slot, bytes, scratch);
+                        self.dispatcher.report_sent(scratch);
                     }
                     Some(Item::Cancelled { slot }) => self.dispatcher.consumer_cancelled(slot, scratch),
                     Some(Item::Close { reason }) => panic!("{reason}"),
@@ -106,7 +155,7 @@ impl Peer {
     }
 }
 
-fn parse(mut bytes: &[u8]) -> Vec<Event> {
+pub fn parse(mut bytes: &[u8]) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     let mut body_bytes = 0;
     while let Some(head) = FrameHead::read(bytes) {
@@ -163,6 +212,11 @@ impl Frames {
         self.method(AMQPClass::Queue(queue::AMQPMethod::Declare(declare)))
     }
 
+    pub fn declare_durable(self, name: &str) -> Frames {
+        let declare = queue::Declare { queue: name.into(), durable: true, ..queue::Declare::default() };
+        self.method(AMQPClass::Queue(queue::AMQPMethod::Declare(declare)))
+    }
+
     pub fn bind(self, name: &str, exchange: &str, key: &str) -> Frames {
         let (exchange, routing_key) = (exchange.into(), key.into());
         let bind = queue::Bind { queue: name.into(), exchange, routing_key, ..queue::Bind::default() };
@@ -184,9 +238,14 @@ impl Frames {
         body.chunks(size).fold(frames.header(body, &[0, 0]), |frames, part| frames.body(part))
     }
 
+    pub fn publish_persistent(self, to: (&str, &str), body: &[u8]) -> Frames {
+        self.publish_with(to, &[0x10, 0x00, 2], body)
+    }
+
     /// With these properties, in wire form.
     pub fn publish_with(self, to: (&str, &str), properties: &[u8], body: &[u8]) -> Frames {
-        self.publish_method(to, false).header(body, properties).body(body)
+        let frames = self.publish_method(to, false).header(body, properties);
+        body.chunks(Peer::FRAME_MAX - frame::OVERHEAD_BYTES).fold(frames, |frames, part| frames.body(part))
     }
 
     fn publish_method(mut self, to: (&str, &str), mandatory: bool) -> Frames {

@@ -28,6 +28,13 @@ pub enum Command {
     Delete { queue: usize, if_unused: bool, if_empty: bool },
     // `basic.qos` with `global`.
     Limit { channel: usize, prefetch: u32 },
+    // The epoch that is being filled gets to disk.
+    Sync,
+    // The disk does what it was asked first.
+    Answer,
+    Shrink { queue: usize, keep_bytes: u64 },
+    // The bytes of a delivery that is not settled leave memory, if they are on disk.
+    Forget { channel: usize, pick: usize },
     // Until so much is left, or so much more has left.
     Pause { queue: usize, publisher: usize, ready_bytes: u64, more_drained_bytes: Option<u64> },
 }
@@ -38,6 +45,8 @@ pub struct Bodies {
     pub count: usize,
     pub shortest: usize,
     pub longest: usize,
+    /// Every so many is persistent; 0 is none.
+    pub persistent_every: u32,
 }
 
 impl Bodies {
@@ -73,6 +82,17 @@ impl Consume {
 
 pub fn of_all_kinds(random: &mut Random) -> Vec<Command> {
     (0..random.within(10..120)).map(|_| any(random)).collect()
+}
+
+/// As [`of_all_kinds`], and what only happens to queues that have a disk.
+pub fn with_a_disk(random: &mut Random) -> Vec<Command> {
+    let of_disk = |random: &mut Random| match random.below(10) {
+        0..=2 => Command::Sync,
+        3..=5 => Command::Answer,
+        6 | 7 => Command::Shrink { queue: random.below(QUEUES), keep_bytes: random.pick(&[0, 0, 100, 1000]) },
+        _ => Command::Forget { channel: random.below(CHANNELS), pick: random.below(1000) },
+    };
+    (0..random.within(10..150)).map(|_| if random.one_in(3) { of_disk(random) } else { any(random) }).collect()
 }
 
 fn any(random: &mut Random) -> Command {
@@ -114,7 +134,8 @@ fn some_queues(random: &mut Random) -> Vec<usize> {
 fn bodies(random: &mut Random) -> Bodies {
     let count = random.pick(&[1, 1, 1, 2, 5, 30]);
     let shortest = random.within(4..40);
-    Bodies { count, shortest, longest: if random.one_in(2) { shortest } else { 300 } }
+    let longest = if random.one_in(2) { shortest } else { 300 };
+    Bodies { count, shortest, longest, persistent_every: random.pick(&[0, 1, 1, 1, 2]) }
 }
 
 /// One connection, whose channels all have a limit and consume from several queues.
@@ -150,7 +171,7 @@ pub fn with_a_long_backlog(random: &mut Random) -> Vec<Command> {
     for _ in 0..random.within(1..3) {
         commands.push(Command::Publish {
             queues: vec![0],
-            bodies: Bodies { count: random.within(400..2500), shortest: 4, longest: 4 },
+            bodies: Bodies { count: random.within(400..2500), shortest: 4, longest: 4, persistent_every: 1 },
         });
         commands.push(Command::Write { connection: random.below(CONNECTIONS), items: random.within(1..30) });
     }

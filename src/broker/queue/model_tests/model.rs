@@ -30,12 +30,19 @@ pub struct Message {
     pub bytes: usize,
     pub redelivered: bool,
     pub place: Place,
+    /// Its position in the queue.
+    pub seq: u64,
+    pub persistent: bool,
 }
 
 #[derive(Default)]
 pub struct QueueModel {
     pub auto_delete: bool,
     pub dead: bool,
+    /// Of all messages that ever were there.
+    pub ids: Vec<u32>,
+    /// Whether messages are on their way from the disk.
+    pub loading: bool,
     /// In the order of their positions, which is that of their ids.
     pub messages: Vec<Message>,
     pub drained_bytes: u64,
@@ -294,6 +301,7 @@ impl Model {
     /// No message waits while a consumer could have it.
     pub fn check_nobody_hungers(&self, queue: usize) -> Result<(), String> {
         if self.queues[queue].ready().next().is_some()
+            && !self.queues[queue].loading
             && let Some(hungry) = self.live_consumers(queue).find(|id| self.is_hungry(*id))
         {
             return Err(format!("messages wait in queue {queue}, and consumer {hungry} could take them"));

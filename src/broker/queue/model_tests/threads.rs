@@ -8,12 +8,13 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::commands::Consume;
-use super::{chunk_of, id_of, new_queue};
+use super::{chunk_with, definition, id_of, new_queue};
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Item, Outbox, Wakes};
 use crate::broker::queue::limiter::ChannelLimiter;
 use crate::broker::queue::{ConsumerKey, HowReturned, NewConsumer, Queue, Returned};
 use crate::storage::chunk::Run;
+use crate::storage::store::memory::MemoryDisk;
 
 const QUEUES: usize = 2;
 const PUBLISHERS: u32 = 2;
@@ -50,7 +51,7 @@ fn publish(publisher: u32, shared: &Shared) {
     // Chunks of many sizes, each to both queues.
     for count in (1..).map(|i| i * 13 % 29 + 1) {
         let end = (next + count).min(first + MESSAGES);
-        let chunk = chunk_of((next..end).map(|id| (id, 4 + (id % 5) as usize)));
+        let chunk = chunk_with((next..end).map(|id| (id, 4 + (id % 5) as usize)), |_| true);
         for queue in &shared.queues {
             queue.enqueue(&chunk, &mut Wakes::default());
         }
@@ -126,7 +127,7 @@ impl Consumer<'_> {
     fn deliver(&mut self, queue: usize, run: Run, log: &mut Vec<(usize, u32)>) {
         let key = self.keys[queue];
         let mut wakes = Wakes::default();
-        self.shared.queues[queue].sent(key, run.bytes(), &mut wakes);
+        self.shared.queues[queue].sent(key, run.bytes(), &[], &mut wakes);
         let ids: Vec<_> = run.records().map(|record| id_of(record.body())).collect();
         if !run.redelivered {
             self.check_order(queue, &ids);
@@ -137,8 +138,7 @@ impl Consumer<'_> {
             let back = Returned { run, consumer: Some(key), to_be_acked: true, how };
             assert!(!self.shared.queues[queue].release(&[], || vec![back], &mut wakes));
         } else {
-            run.settle();
-            self.shared.queues[queue].settle([(Some(key), count)], &mut wakes);
+            self.shared.queues[queue].settle([(Some(key), run)], &mut wakes);
             log.extend(ids.iter().map(|id| (queue, *id)));
             self.shared.settled.fetch_add(count as usize, Ordering::SeqCst);
         }
@@ -161,14 +161,32 @@ impl Consumer<'_> {
 /// With one message at a time, every wake that is lost stops them all.
 #[test]
 fn threads_lose_nothing_and_get_everything_once_in_order() {
-    [1, 7, 0].into_iter().for_each(check_under_limit);
+    let new_queues = || (0..QUEUES).map(|_| new_queue("q", false)).collect();
+    [1, 7, 0].into_iter().for_each(|limit| check_under_limit(limit, new_queues(), || {}));
 }
 
-fn check_under_limit(global_prefetch: u32) {
+/// Messages leave memory as soon as they are written, and are loaded all the time.
+#[test]
+fn threads_lose_nothing_that_is_on_disk_meanwhile() {
+    for limit in [7, 0] {
+        let (disk, store) = MemoryDisk::open(0, usize::MAX);
+        disk.answer_at_once();
+        let new_queue = |_| Queue::with_store(definition("q", true, false), Queue::new_id(), &store);
+        let queues: Vec<_> = (0..QUEUES).map(new_queue).collect();
+        check_under_limit(limit, queues.clone(), || {
+            disk.write(&store.log);
+        });
+        disk.write(&store.log);
+        assert!(queues.iter().all(|queue| disk.counts(queue.id) == (0, 0)), "what is settled is on disk");
+    }
+}
+
+/// `meanwhile` is done again and again until the consumers have ended.
+fn check_under_limit(global_prefetch: u32, queues: Vec<Arc<Queue>>, meanwhile: impl Fn() + Sync) {
     let limiter = ChannelLimiter::new(0);
     limiter.set_prefetch(global_prefetch);
     let shared = Shared {
-        queues: (0..QUEUES).map(|_| new_queue("q", false)).collect(),
+        queues,
         limiter,
         settled: AtomicUsize::new(0),
         outboxes: (0..CONSUMERS).map(|_| Arc::default()).collect(),
@@ -179,8 +197,11 @@ fn check_under_limit(global_prefetch: u32) {
         for publisher in 0..PUBLISHERS {
             scope.spawn(move || publish(publisher, shared));
         }
-        for number in 0..CONSUMERS {
-            scope.spawn(move || Consumer::new(number, shared).run());
+        let consumer = |number| scope.spawn(move || Consumer::new(number, shared).run());
+        let consumers: Vec<_> = (0..CONSUMERS).map(consumer).collect();
+        while consumers.iter().any(|consumer| !consumer.is_finished()) {
+            meanwhile();
+            thread::yield_now();
         }
     });
     let mut log = shared.log.into_inner().expect("no thread has failed");

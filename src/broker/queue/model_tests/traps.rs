@@ -11,25 +11,26 @@ use super::{chunk_of, id_of, new_queue};
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Item, Outbox, Wakes};
 use crate::broker::queue::limiter::ChannelLimiter;
-use crate::broker::queue::{ConsumerKey, HowReturned, NewConsumer, Queue, Relief, Returned};
+use crate::broker::queue::{ConsumerKey, Got, HowReturned, NewConsumer, Queue, Relief, Returned};
 use crate::error::{Fault, ReplyCode};
+use crate::storage::Epoch;
 use crate::storage::chunk::{Chunk, Run};
 
 /// A connection with one channel.
-struct Client {
+pub(super) struct Client {
     outbox: Arc<Outbox>,
     limiter: Arc<ChannelLimiter>,
 }
 
 impl Client {
     /// `global_prefetch` 0 is unlimited.
-    fn new(global_prefetch: u32) -> Client {
+    pub(super) fn new(global_prefetch: u32) -> Client {
         let limiter = ChannelLimiter::new(0);
         limiter.set_prefetch(global_prefetch);
         Client { outbox: Arc::default(), limiter }
     }
 
-    fn try_consume(&self, queue: &Queue, slot: u32, how: Consume) -> Result<ConsumerKey, Fault> {
+    pub(super) fn try_consume(&self, queue: &Queue, slot: u32, how: Consume) -> Result<ConsumerKey, Fault> {
         let new = NewConsumer {
             connection: ConnectionId(1),
             channel: 1,
@@ -46,12 +47,12 @@ impl Client {
         queue.consume(new, &mut Wakes::default())
     }
 
-    fn consume(&self, queue: &Queue, slot: u32, how: Consume) -> ConsumerKey {
+    pub(super) fn consume(&self, queue: &Queue, slot: u32, how: Consume) -> ConsumerKey {
         self.try_consume(queue, slot, how).expect("the queue lets it in")
     }
 
     /// Takes all that it was given: consumer and messages.
-    fn take(&self) -> Vec<(u32, Run)> {
+    pub(super) fn take(&self) -> Vec<(u32, Run)> {
         let mut items = VecDeque::new();
         self.outbox.take(&mut items);
         let run = |item| match item {
@@ -62,14 +63,27 @@ impl Client {
     }
 
     /// As (consumer, message).
-    fn take_messages(&self) -> Vec<(u32, u32)> {
-        self.take().iter().flat_map(|(slot, run)| ids(run).into_iter().map(|id| (*slot, id))).collect()
+    pub(super) fn take_messages(&self) -> Vec<(u32, u32)> {
+        messages(&self.take())
     }
 
-    /// Settles one message of a consumer, as its channel does.
-    fn ack(&self, queue: &Queue, key: ConsumerKey) {
-        queue.settle([(Some(key), 1)], &mut Wakes::default());
-        self.limiter.give_back(1);
+    /// Takes the one message that it was given, if it was given one.
+    fn take_next(&self) -> Option<(u32, Run)> {
+        let mut taken = self.take();
+        assert!(taken.len() <= 1 && taken.iter().all(|(_, run)| run.count == 1), "{taken:?}");
+        taken.pop()
+    }
+
+    pub(super) fn take_one(&self, slot: u32, id: u32) -> Run {
+        let (to, run) = self.take_next().expect("a message");
+        assert_eq!((to, ids(&run)), (slot, vec![id]));
+        run
+    }
+
+    /// Settles a message of a consumer, as its channel does.
+    pub(super) fn ack(&self, queue: &Queue, key: ConsumerKey, run: Run) {
+        self.limiter.give_back(run.count);
+        queue.settle([(Some(key), run)], &mut Wakes::default());
         self.tell_waiting();
     }
 
@@ -80,11 +94,16 @@ impl Client {
     }
 }
 
-fn ids(run: &Run) -> Vec<u32> {
+/// As (consumer, message).
+pub(super) fn messages(taken: &[(u32, Run)]) -> Vec<(u32, u32)> {
+    taken.iter().flat_map(|(slot, run)| ids(run).into_iter().map(|id| (*slot, id))).collect()
+}
+
+pub(super) fn ids(run: &Run) -> Vec<u32> {
     run.records().map(|record| id_of(record.body())).collect()
 }
 
-fn chunk(messages: std::ops::Range<u32>) -> Arc<Chunk> {
+pub(super) fn chunk(messages: std::ops::Range<u32>) -> Arc<Chunk> {
     chunk_of(messages.map(|id| (id, 4)))
 }
 
@@ -92,16 +111,20 @@ fn enqueue(queue: &Queue, messages: std::ops::Range<u32>) {
     queue.enqueue(&chunk(messages), &mut Wakes::default());
 }
 
-fn get(queue: &Queue) -> Option<Run> {
-    queue.get(false, &mut Wakes::default()).map(|(run, _)| run)
+pub(super) fn get(queue: &Queue) -> Option<Run> {
+    match queue.get(false, &Arc::default(), &mut Wakes::default()) {
+        Got::Message(run, _) => Some(run),
+        Got::Empty => None,
+        Got::Loading => panic!("nothing is on disk"),
+    }
 }
 
 /// Takes everything that is ready, with the flags.
-fn drain(queue: &Queue) -> Vec<(u32, bool)> {
+pub(super) fn drain(queue: &Queue) -> Vec<(u32, bool)> {
     std::iter::from_fn(|| get(queue)).map(|run| (ids(&run)[0], run.redelivered)).collect()
 }
 
-fn returned(run: Run, consumer: ConsumerKey, how: HowReturned) -> Returned {
+pub(super) fn returned(run: Run, consumer: ConsumerKey, how: HowReturned) -> Returned {
     Returned { run, consumer: Some(consumer), to_be_acked: true, how }
 }
 
@@ -163,10 +186,10 @@ fn prefetch_one_means_exactly_one_outstanding() {
     let key = client.consume(&queue, 0, Consume { prefetch: 1, ..Consume::PLAIN });
     enqueue(&queue, 0..3);
     for id in 0..3 {
-        assert_eq!(client.take_messages(), [(0, id)]);
+        let run = client.take_one(0, id);
         enqueue(&queue, 10 + id..11 + id);
         assert_eq!(client.take_messages(), []);
-        client.ack(&queue, key);
+        client.ack(&queue, key, run);
     }
 }
 
@@ -177,12 +200,14 @@ fn a_consumer_without_credit_keeps_its_place_until_its_turn_comes() {
         let (client, queue) = (Client::new(0), new_queue("q", false));
         let keys = [0, 1].map(|slot| client.consume(&queue, slot, Consume { prefetch: 1, ..Consume::PLAIN }));
         enqueue(&queue, 0..2);
-        assert_eq!(client.take_messages(), [(0, 0), (1, 1)]);
+        let mut taken = client.take();
+        assert_eq!(messages(&taken), [(0, 0), (1, 1)]);
         if !waiting.is_empty() {
             enqueue(&queue, waiting);
         }
-        client.ack(&queue, keys[1]);
-        client.ack(&queue, keys[0]);
+        for (slot, run) in taken.drain(..).rev() {
+            client.ack(&queue, keys[slot as usize], run);
+        }
         enqueue(&queue, 3..5);
         assert_eq!(client.take_messages(), expected);
     }
@@ -200,10 +225,10 @@ fn an_ack_for_one_queue_lets_the_others_go_on_in_turns() {
         enqueue(queue, slot * 10..slot * 10 + 4);
     }
     let mut order = Vec::new();
-    while let [(slot, id)] = client.take_messages()[..] {
-        order.push(id);
+    while let Some((slot, run)) = client.take_next() {
+        order.extend(ids(&run));
         let (queue, key) = &queues[slot as usize];
-        client.ack(queue, *key);
+        client.ack(queue, *key, run);
     }
     // The first queue had asked for its second message before the others asked for their first.
     assert_eq!(order, [0, 1, 10, 20, 2, 11, 21, 3, 12, 22, 13, 23]);
@@ -219,9 +244,9 @@ fn a_queue_that_empties_and_fills_again_does_not_push_in() {
     enqueue(&patient, 100..101);
     enqueue(&busy, 1..2);
     let mut order = Vec::new();
-    while let [(slot, id)] = client.take_messages()[..] {
-        order.push(id);
-        client.ack([&busy, &patient][slot as usize], keys[slot as usize]);
+    while let Some((slot, run)) = client.take_next() {
+        order.extend(ids(&run));
+        client.ack([&busy, &patient][slot as usize], keys[slot as usize], run);
     }
     assert_eq!(order, [0, 100, 1]);
 }
@@ -232,9 +257,9 @@ fn consumers_of_one_queue_take_turns_under_their_channels_limit() {
     let keys = [0, 1, 2].map(|slot| client.consume(&queue, slot, Consume::PLAIN));
     enqueue(&queue, 0..9);
     let mut served = [0; 3];
-    while let [(slot, _)] = client.take_messages()[..] {
+    while let Some((slot, run)) = client.take_next() {
         served[slot as usize] += 1;
-        client.ack(&queue, keys[slot as usize]);
+        client.ack(&queue, keys[slot as usize], run);
     }
     assert_eq!(served, [3, 3, 3]);
 }
@@ -283,7 +308,7 @@ fn what_a_channel_had_goes_back_before_anything_else_is_assigned() {
     enqueue(&queue, 0..10);
     let mut unsent = client.take().swap_remove(0).1;
     let delivered = unsent.split_front(3);
-    queue.sent(gone, delivered.bytes(), &mut Wakes::default());
+    queue.sent(gone, delivered.bytes(), &[], &mut Wakes::default());
     waiting.consume(&queue, 1, Consume { prefetch: 5, ..Consume::PLAIN });
     assert_eq!(waiting.take_messages(), [(1, 6), (1, 7), (1, 8), (1, 9)]);
     let unsent = returned(unsent, gone, HowReturned::Unsent);
@@ -301,12 +326,12 @@ fn a_cancelled_consumer_keeps_what_was_sent_and_returns_the_rest_unflagged() {
     enqueue(&queue, 0..5);
     let mut unsent = client.take().swap_remove(0).1;
     let sent = unsent.split_front(2);
-    queue.sent(key, sent.bytes(), &mut Wakes::default());
+    queue.sent(key, sent.bytes(), &[], &mut Wakes::default());
     let gather = || vec![returned(unsent, key, HowReturned::Unsent)];
     assert!(!queue.release(&[key], gather, &mut Wakes::default()));
     assert_eq!((queue.counts(), queue.unacked()), ((3, 0), 2));
     // It settles what it has after all: the queue counts it, and nobody gets its credit.
-    queue.settle([(Some(key), 2)], &mut Wakes::default());
+    queue.settle([(Some(key), sent)], &mut Wakes::default());
     assert_eq!(queue.unacked(), 0);
     assert_eq!(drain(&queue), [(2, false), (3, false), (4, false)]);
 }
@@ -318,15 +343,16 @@ fn a_key_that_outlived_its_consumer_is_harmless() {
     let old = client.consume(&queue, 0, one);
     client.consume(&queue, 1, Consume { priority: -1, prefetch: 1, ..Consume::PLAIN });
     enqueue(&queue, 0..4);
-    assert_eq!(client.take_messages(), [(0, 0), (1, 1)]);
+    let mut taken = client.take();
+    assert_eq!(messages(&taken), [(0, 0), (1, 1)]);
     assert!(!queue.release(&[old], Vec::new, &mut Wakes::default()));
     let new = client.consume(&queue, 2, one);
     assert_ne!(old, new);
-    assert_eq!(client.take_messages(), [(2, 2)]);
-    queue.settle([(Some(old), 1)], &mut Wakes::default());
+    let newer = client.take_one(2, 2);
+    queue.settle([(Some(old), taken.swap_remove(0).1)], &mut Wakes::default());
     assert!(!queue.release(&[old], Vec::new, &mut Wakes::default()));
     assert_eq!(client.take_messages(), []);
-    queue.settle([(Some(new), 1)], &mut Wakes::default());
+    queue.settle([(Some(new), newer)], &mut Wakes::default());
     assert_eq!(client.take_messages(), [(2, 3)]);
 }
 
@@ -347,7 +373,7 @@ fn get_takes_one_message_out_of_a_run_and_purge_all_that_wait() {
     enqueue(&queue, 0..10);
     let got: Vec<_> = (0..4).filter_map(|_| get(&queue)).collect();
     assert_eq!(got.iter().flat_map(ids).collect::<Vec<_>>(), [0, 1, 2, 3]);
-    assert_eq!(queue.purge(&mut Wakes::default()), 6);
+    assert_eq!(queue.purge(&mut Wakes::default()).0, 6);
     enqueue(&queue, 10..12);
     let requeue = |run: Run| Returned { run, consumer: None, to_be_acked: true, how: HowReturned::Unsettled };
     let back = got.into_iter().skip(1).map(requeue).collect();
@@ -373,13 +399,13 @@ fn a_dead_queue_takes_nothing_in_and_says_404() {
 
 #[test]
 fn a_paused_publisher_is_told_whatever_drains_the_queue() {
-    type Drain = fn(&Queue, ConsumerKey);
+    type Drain = fn(&Queue, ConsumerKey, Run);
     let drains: [(&str, Drain); 5] = [
-        ("acks", |queue, key| queue.settle([(Some(key), 1)], &mut Wakes::default())),
-        ("gets", |queue, _| drop(get(queue))),
-        ("a purge", |queue, _| assert_eq!(queue.purge(&mut Wakes::default()), 1)),
-        ("a delete", |queue, _| drop(queue.kill(false, false))),
-        ("the last consumer's end", |queue, key| {
+        ("acks", |queue, key, run| assert_eq!(queue.settle([(Some(key), run)], &mut Wakes::default()), Epoch::NONE)),
+        ("gets", |queue, _, _| drop(get(queue))),
+        ("a purge", |queue, _, _| assert_eq!(queue.purge(&mut Wakes::default()).0, 1)),
+        ("a delete", |queue, _, _| drop(queue.kill(false, false))),
+        ("the last consumer's end", |queue, key, _| {
             assert!(!queue.release(&[key], Vec::new, &mut Wakes::default()));
         }),
     ];
@@ -389,7 +415,7 @@ fn a_paused_publisher_is_told_whatever_drains_the_queue() {
         enqueue(&queue, 0..2);
         assert!(queue.pause_publisher(&publisher, Relief { ready_bytes: 0, drained_bytes: u64::MAX }));
         assert!(publisher.park(Waker::noop(), false), "{what} has not come yet");
-        drain(&queue, key);
+        drain(&queue, key, client.take_one(0, 0));
         assert!(!publisher.park(Waker::noop(), false), "{what} should tell the publisher");
         assert!(publisher.park(Waker::noop(), false), "{what} should tell it once");
     }
@@ -404,12 +430,10 @@ fn large_chunk(queues: &[&Queue]) -> Weak<Chunk> {
     Arc::downgrade(&chunk)
 }
 
-/// Settles messages as a channel does: first the run, then the queue is told.
+/// Settles messages one by one, as a channel does.
 fn settle(queue: &Queue, runs: impl IntoIterator<Item = Run>) {
     for run in runs {
-        let count = run.count;
-        run.settle();
-        queue.settle([(None, count)], &mut Wakes::default());
+        queue.settle([(None, run)], &mut Wakes::default());
     }
 }
 
@@ -439,7 +463,9 @@ fn one_message_that_gets_have_left_does_not_pin_a_large_chunk() {
     let queue = new_queue("q", false);
     let chunk = large_chunk(&[&queue]);
     for _ in 0..39 {
-        let (run, _) = queue.get(true, &mut Wakes::default()).expect("a message");
+        let Got::Message(run, _) = queue.get(true, &Arc::default(), &mut Wakes::default()) else {
+            panic!("a message waits")
+        };
         run.settle();
     }
     assert!(chunk.upgrade().is_none());
@@ -451,7 +477,7 @@ fn one_message_that_gets_have_left_does_not_pin_a_large_chunk() {
 fn a_queue_that_drops_its_messages_does_not_keep_their_chunk() {
     type DropAll = fn(&Queue);
     let drops: [(&str, DropAll); 3] = [
-        ("purge", |queue| assert_eq!(queue.purge(&mut Wakes::default()), 40)),
+        ("purge", |queue| assert_eq!(queue.purge(&mut Wakes::default()).0, 40)),
         ("delete", |queue| drop(queue.kill(false, false))),
         ("release", |queue| {
             let all: Vec<_> = (0..40).filter_map(|_| get(queue)).collect();
@@ -503,7 +529,7 @@ fn a_paused_publisher_is_told_when_enough_has_left() {
     assert!(queue.pause_publisher(&publisher, until));
     for told in [false, true] {
         assert!(publisher.park(Waker::noop(), false));
-        let _ = queue.get(true, &mut Wakes::default());
+        let _ = queue.get(true, &Arc::default(), &mut Wakes::default());
         assert_eq!(!publisher.park(Waker::noop(), false), told);
     }
 }

@@ -1,19 +1,22 @@
 //! Queues, and what connections do to them: each step is done to the real thing and noted in the model.
 
+use crate::broker::queue::Leaving;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use super::commands::{Bodies, CHANNELS, CHANNELS_EACH, CONNECTIONS, Command, Consume, PUBLISHERS, QUEUES};
 use super::model::{ChannelModel, ConsumerId, ConsumerModel, Given, Message, Model, Place, QueueModel};
-use super::{chunk_of, id_of, new_queue};
+use super::{chunk_with, definition, id_of, new_queue};
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Item, Outbox, Wakes};
 use crate::broker::queue::limiter::ChannelLimiter;
-use crate::broker::queue::{ConsumerKey, HowReturned, NewConsumer, Queue, Relief, Returned};
+use crate::broker::queue::{ConsumerKey, Got, HowReturned, NewConsumer, Queue, Relief, Returned};
 use crate::error::ReplyCode;
 use crate::model_testing::ensure;
 use crate::storage::chunk::{Chunk, Run};
+use crate::storage::store::Store;
+use crate::storage::store::memory::MemoryDisk;
 use crate::wire::hot::Outcome;
 
 #[derive(Default)]
@@ -28,6 +31,9 @@ struct Channel {
     /// Deliveries to be settled, in the order of their tags; a message each.
     outstanding: Vec<Outstanding>,
 }
+
+/// To whom was written how many bytes, and which positions are settled thereby.
+type Sent = (ConsumerId, usize, Vec<(u64, u64)>);
 
 struct Outstanding {
     queue: usize,
@@ -48,6 +54,7 @@ pub struct World {
     publishers: Vec<Arc<Outbox>>,
     chunks: Vec<Weak<Chunk>>,
     next_id: u32,
+    disk: Option<(MemoryDisk, Arc<Store>)>,
 }
 
 /// The most deliveries that a channel may have outstanding whatever its prefetch; 0 is none.
@@ -57,6 +64,15 @@ fn ceiling(channel: usize) -> u32 {
 
 impl World {
     pub fn new() -> World {
+        World::with(None)
+    }
+
+    /// Queues with a disk that answers when it is told, with so many messages at most.
+    pub fn on_disk(resident_bytes: u64, load_messages: usize) -> World {
+        World::with(Some(MemoryDisk::open(resident_bytes, load_messages)))
+    }
+
+    fn with(disk: Option<(MemoryDisk, Arc<Store>)>) -> World {
         let mut world = World {
             model: Model::default(),
             queues: Vec::new(),
@@ -67,6 +83,7 @@ impl World {
             publishers: (0..PUBLISHERS).map(|_| Arc::default()).collect(),
             chunks: Vec::new(),
             next_id: 1,
+            disk,
         };
         (0..QUEUES).for_each(|name| world.declare(name));
         for channel in 0..CHANNELS {
@@ -80,7 +97,14 @@ impl World {
     fn declare(&mut self, name: usize) {
         let auto_delete = name == QUEUES - 1;
         self.named[name] = self.queues.len();
-        self.queues.push(new_queue(&format!("q{name}"), auto_delete));
+        let queue_name = format!("q{name}");
+        self.queues.push(match &self.disk {
+            // The one in the middle is not durable, and is spilled only.
+            Some((_, store)) => {
+                Queue::with_store(definition(&queue_name, name != 1, auto_delete), Queue::new_id(), store)
+            }
+            None => new_queue(&queue_name, auto_delete),
+        });
         self.model.queues.push(QueueModel { auto_delete, ..QueueModel::default() });
     }
 
@@ -101,6 +125,15 @@ impl World {
                 self.channels[channel].limiter.set_prefetch(prefetch);
                 self.tell_waiting(channel)
             }
+            Command::Sync => self.sync(),
+            Command::Answer => self.answer().map(|_| ()),
+            Command::Shrink { queue, keep_bytes } => {
+                self.step(self.named[queue], |queue, _| queue.shrink(keep_bytes, Leaving::All))
+            }
+            Command::Forget { channel, pick } => {
+                self.forget(channel, pick);
+                Ok(())
+            }
             Command::Pause { queue, publisher, ready_bytes, more_drained_bytes } => {
                 let queue = self.named[queue];
                 let drained = self.model.queues[queue].drained_bytes;
@@ -113,6 +146,9 @@ impl World {
     /// Does one thing to one queue, then looks at what has come of it.
     fn step<R>(&mut self, queue: usize, act: impl FnOnce(&Queue, &mut Wakes) -> R) -> Result<R, String> {
         let result = act(&self.queues[queue], &mut Wakes::default());
+        if let Some((disk, _)) = &self.disk {
+            self.model.queues[queue].loading = disk.is_loading(self.queues[queue].id);
+        }
         let given = self.collect(queue)?;
         self.model.given(queue, &given)?;
         self.check_paused(queue)?;
@@ -177,19 +213,26 @@ impl World {
     }
 
     fn publish(&mut self, names: &[usize], bodies: Bodies) -> Result<(), String> {
-        let chunk = chunk_of((self.next_id..).zip(bodies.lengths()));
+        let every = bodies.persistent_every;
+        let is_persistent = |id: u32| every != 0 && id.is_multiple_of(every);
+        let chunk = chunk_with((self.next_id..).zip(bodies.lengths()), is_persistent);
         self.chunks.push(Arc::downgrade(&chunk));
         let messages = Run::of_chunk(&chunk, 0);
         for &name in names {
             let queue = self.named[name];
-            let new = (self.next_id..).zip(messages.records()).map(|(id, record)| Message {
-                id,
-                bytes: record.prefix_bytes() + record.body_bytes(),
-                redelivered: false,
-                place: Place::Ready,
-            });
-            self.model.queues[queue].messages.extend(new);
-            let ready_bytes = self.step(queue, |queue, wakes| queue.enqueue(&chunk, wakes))?;
+            let state = &mut self.model.queues[queue];
+            for (id, record) in (self.next_id..).zip(messages.records()) {
+                state.messages.push(Message {
+                    id,
+                    bytes: record.prefix_bytes() + record.body_bytes(),
+                    redelivered: false,
+                    place: Place::Ready,
+                    seq: state.ids.len() as u64,
+                    persistent: is_persistent(id),
+                });
+                state.ids.push(id);
+            }
+            let ready_bytes = self.step(queue, |queue, wakes| queue.enqueue(&chunk, wakes).ready_bytes)?;
             ensure!(ready_bytes == self.model.queues[queue].ready_bytes(), "enqueue says {ready_bytes} bytes wait");
         }
         messages.settle();
@@ -227,23 +270,27 @@ impl World {
     }
 
     fn write(&mut self, connection: usize, items: usize) -> Result<(), String> {
-        let mut sent: Vec<(ConsumerId, usize)> = Vec::new();
+        let mut sent: Vec<Sent> = Vec::new();
         for _ in 0..items {
             let Some(item) = self.connections[connection].inbox.pop_front() else { break };
             let Item::Deliver { slot, run } = item else { continue };
             let id = slot as ConsumerId;
-            match sent.last_mut() {
-                Some((last, bytes)) if *last == id => *bytes += run.bytes(),
-                _ => sent.push((id, run.bytes())),
+            if sent.last().is_none_or(|(last, ..)| *last != id) {
+                sent.push((id, 0, Vec::new()));
+            }
+            if let Some((_, bytes, settled)) = sent.last_mut() {
+                *bytes += run.bytes();
+                let is_settled = self.model.consumers[id].how.no_ack && run.epoch.is_some();
+                settled.extend(is_settled.then_some((run.first_seq, run.end_seq())));
             }
             self.deliver(id, run);
         }
-        for (id, bytes) in sent {
+        for (id, bytes, settled) in sent {
             let consumer = &mut self.model.consumers[id];
             if !consumer.gone {
                 consumer.unsent_bytes -= bytes;
                 let (queue, key) = (consumer.queue, self.keys[id].expect("it was let in"));
-                self.step(queue, |queue, wakes| queue.sent(key, bytes, wakes))?;
+                self.step(queue, |queue, wakes| queue.sent(key, bytes, &settled, wakes))?;
             }
         }
         Ok(())
@@ -285,12 +332,13 @@ impl World {
     }
 
     fn acknowledge(&mut self, queue: usize, settled: Vec<Outstanding>) -> Result<(), String> {
-        let counts: Vec<_> = settled.iter().map(|settled| (self.key(settled.consumer), settled.run.count)).collect();
-        for Outstanding { run, .. } in settled {
-            ids(&run).for_each(|id| self.model.queues[queue].forget(id));
-            run.settle();
+        let mut runs = Vec::new();
+        for Outstanding { consumer, run, .. } in settled {
+            self.ids_at(queue, &run).into_iter().for_each(|id| self.model.queues[queue].forget(id));
+            runs.push((self.key(consumer), run));
         }
-        self.step(queue, |queue, wakes| queue.settle(counts, wakes))
+        self.step(queue, |queue, wakes| queue.settle(runs, wakes))?;
+        Ok(())
     }
 
     fn key(&self, consumer: Option<ConsumerId>) -> Option<ConsumerKey> {
@@ -337,8 +385,9 @@ impl World {
     }
 
     fn take_back(&mut self, queue: usize, run: &Run, how: HowReturned) {
+        let ids = self.ids_at(queue, run);
         let queue = &mut self.model.queues[queue];
-        for id in ids(run) {
+        for id in ids {
             let message = queue.message(id);
             message.place = Place::Ready;
             message.redelivered |= how == HowReturned::Unsettled;
@@ -423,10 +472,30 @@ impl World {
     }
 
     fn get(&mut self, channel: usize, queue: usize, no_ack: bool) -> Result<(), String> {
+        let outbox = Arc::<Outbox>::default();
+        for _ in 0..1000 {
+            let got = self.queues[queue].get(no_ack, &outbox, &mut Wakes::default());
+            let Got::Loading = got else { return self.got(got, channel, queue, no_ack) };
+            self.step(queue, |_, _| ())?;
+            let state = &self.model.queues[queue];
+            ensure!(state.loading && state.ready().next().is_some(), "nothing is loaded");
+            ensure!(outbox.park(Waker::noop(), false), "told too early");
+            let (disk, id) = (self.disk.clone().ok_or("no disk")?.0, self.queues[queue].id);
+            let mut is_told = false;
+            while !is_told && disk.is_loading(id) {
+                self.answer()?;
+                is_told = !outbox.park(Waker::noop(), false);
+            }
+            ensure!(is_told, "not told that the message at the front is in memory");
+        }
+        Err("messages are loaded for ever".into())
+    }
+
+    fn got(&mut self, got: Got, channel: usize, queue: usize, no_ack: bool) -> Result<(), String> {
         let state = &mut self.model.queues[queue];
         let Some(&Message { id, redelivered, bytes, .. }) = state.ready().next() else {
-            let got = self.step(queue, |queue, wakes| queue.get(no_ack, wakes))?;
-            ensure!(got.is_none(), "got {got:?} from an empty queue");
+            self.step(queue, |_, _| ())?;
+            ensure!(matches!(got, Got::Empty), "got {got:?} from an empty queue");
             return Ok(());
         };
         state.message(id).place = Place::Unsettled { channel, consumer: None };
@@ -435,8 +504,8 @@ impl World {
         }
         state.drained_bytes += bytes as u64;
         let remaining = state.ready().count() as u32;
-        let got = self.step(queue, |queue, wakes| queue.get(no_ack, wakes))?;
-        let Some((run, then)) = got else { return Err(format!("did not get message {id}")) };
+        self.step(queue, |_, _| ())?;
+        let Got::Message(run, then) = got else { return Err(format!("did not get message {id}, but {got:?}")) };
         ensure!(ids(&run).eq([id]) && run.redelivered == redelivered, "got {run:?}, not message {id}");
         ensure!(then == remaining, "{then} remain, not {remaining}");
         if no_ack {
@@ -447,10 +516,61 @@ impl World {
         Ok(())
     }
 
+    /// The messages of a run whose bytes may have left memory.
+    fn ids_at(&self, queue: usize, run: &Run) -> Vec<u32> {
+        let by_position = &self.model.queues[queue].ids[run.first_seq as usize..run.end_seq() as usize];
+        assert!(!run.has_bytes() || ids(run).eq(by_position.iter().copied()), "{run:?} is not {by_position:?}");
+        by_position.to_vec()
+    }
+
+    /// Writes what was logged: what the disk has then is what is not settled.
+    fn sync(&mut self) -> Result<(), String> {
+        let Some((disk, store)) = self.disk.clone() else { return Ok(()) };
+        disk.write(&store.log);
+        for queue in 0..self.queues.len() {
+            self.step(queue, |_, _| ())?;
+            let (real, expected) = (&self.queues[queue], &self.model.queues[queue]);
+            let persistent = || expected.messages.iter().filter(|message| message.persistent && !expected.dead);
+            let logged = if real.definition.durable { persistent().count() } else { 0 };
+            let (on_disk, _) = disk.counts(real.id);
+            ensure!(on_disk == logged, "{on_disk} messages of queue {queue} are on disk, not {logged}");
+            let is_acked = |place| match place {
+                Place::Ready => false,
+                Place::Assigned(consumer) => !self.model.consumers[consumer].how.no_ack,
+                Place::Unsettled { .. } => true,
+            };
+            let delivered = persistent().filter(|message| is_acked(message.place)).map(|message| message.seq + 1).max();
+            let mark = disk.delivered(real.id);
+            let is_marked = logged == 0 || delivered.is_none_or(|through| through <= mark);
+            ensure!(is_marked, "{delivered:?} is delivered, and the disk knows of {mark}");
+            ensure!(disk.is_dropped(real.id) == (real.definition.durable && expected.dead), "queue {queue} on disk");
+        }
+        Ok(())
+    }
+
+    /// Has the disk do what it was asked first; returns whether there was anything.
+    fn answer(&mut self) -> Result<bool, String> {
+        let Some((disk, _)) = self.disk.clone() else { return Ok(false) };
+        let Some(id) = disk.next_request() else { return Ok(false) };
+        let queue = self.queues.iter().position(|queue| queue.id == id).expect("a queue of this world");
+        self.step(queue, |_, _| disk.answer())?;
+        Ok(true)
+    }
+
+    fn forget(&mut self, channel: usize, pick: usize) {
+        let outstanding = &mut self.channels[channel].outstanding;
+        let Some((_, store)) = self.disk.as_ref().filter(|_| !outstanding.is_empty()) else { return };
+        let at = pick % outstanding.len();
+        let run = &mut outstanding[at].run;
+        if store.has(run) && run.has_bytes() {
+            run.forget_bytes();
+        }
+    }
+
     fn purge(&mut self, queue: usize) -> Result<(), String> {
         let expected = self.model.queues[queue].ready().count() as u32;
         self.model.queues[queue].messages.retain(|message| message.place != Place::Ready);
-        let purged = self.step(queue, |queue, wakes| queue.purge(wakes))?;
+        let (purged, _) = self.step(queue, |queue, wakes| queue.purge(wakes))?;
         ensure!(purged == expected, "purged {purged}, not {expected}");
         Ok(())
     }
@@ -524,8 +644,21 @@ impl World {
         for queue in &self.model.queues {
             ensure!(queue.messages.is_empty(), "messages are left nowhere");
         }
+        self.check_disk_is_empty()?;
         let held = self.chunks.iter().filter(|chunk| chunk.strong_count() > 0).count();
         ensure!(held == 0, "{held} chunks are held by nothing that is left");
+        Ok(())
+    }
+
+    /// With nothing left to deliver, nothing is left on disk.
+    fn check_disk_is_empty(&mut self) -> Result<(), String> {
+        while self.answer()? {}
+        self.sync()?;
+        let Some((disk, _)) = &self.disk else { return Ok(()) };
+        for queue in &self.queues {
+            let left = disk.counts(queue.id);
+            ensure!(left == (0, 0), "the disk has {left:?} messages of {}", queue.name());
+        }
         Ok(())
     }
 
@@ -541,6 +674,7 @@ impl World {
                 any = true;
             }
         }
+        any |= self.answer()?;
         Ok(any || self.connections.iter().any(|connection| !connection.inbox.is_empty()))
     }
 }

@@ -7,17 +7,24 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::broker::Broker;
+use crate::broker::definitions::Definition;
 use crate::broker::router::Route;
+use crate::broker::test_rows::Rows;
+use crate::config::Config;
+use crate::storage::log::Entry;
 
 const EXCHANGES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const KINDS: [&str; 3] = ["direct", "fanout", "topic"];
 const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
+const DURABLE_QUEUES: [&str; 2] = ["q0", "q1"];
 const PATTERNS: [&str; 6] = ["", "k", "k.l", "k.*", "#", "#.l"];
 const KEYS: [&str; 4] = ["", "k", "k.l", "x.l"];
 
 #[derive(Clone, Debug)]
 struct Declared {
     kind: &'static str,
+    durable: bool,
     auto_delete: bool,
     alternate: Option<&'static str>,
 }
@@ -70,6 +77,19 @@ impl Model {
         self.bindings.retain(|b| b.0 != name);
         self.drop_bindings(|b| b.1 == (false, name));
     }
+
+    /// What is left of it after a restart.
+    fn durable(&self) -> Model {
+        let exchanges = self.exchanges.iter().filter(|(_, declared)| declared.durable);
+        let exchanges: BTreeMap<_, _> = exchanges.map(|(name, declared)| (*name, declared.clone())).collect();
+        let queues: BTreeSet<_> = self.queues.iter().copied().filter(|q| DURABLE_QUEUES.contains(q)).collect();
+        let is_durable = |(source, (is_queue, name), _): &&Bound| {
+            exchanges.contains_key(source)
+                && if *is_queue { queues.contains(name) } else { exchanges.contains_key(name) }
+        };
+        let bindings = self.bindings.iter().filter(is_durable).copied().collect();
+        Model { exchanges, queues, bindings }
+    }
 }
 
 fn matches(kind: &str, pattern: &str, key: &str) -> bool {
@@ -95,8 +115,10 @@ fn matches(kind: &str, pattern: &str, key: &str) -> bool {
 fn declare(vhost: &VHost, name: &str, declared: &Declared) {
     let alternate = |name: &str| field("alternate-exchange", AMQPValue::LongString(name.into()));
     let arguments = declared.alternate.map(alternate).unwrap_or_default();
-    let auto_delete = declared.auto_delete;
-    vhost.exchange_declare(ExchangeDeclare { auto_delete, arguments, ..exchange(name, declared.kind) }).unwrap();
+    let Declared { durable, auto_delete, .. } = *declared;
+    vhost
+        .exchange_declare(ExchangeDeclare { durable, auto_delete, arguments, ..exchange(name, declared.kind) })
+        .unwrap();
 }
 
 /// One random command to both.
@@ -109,6 +131,7 @@ fn command(vhost: &VHost, model: &mut Model, rng: &mut StdRng) {
         0..20 if !model.exchanges.contains_key(x) => {
             let declared = Declared {
                 kind: pick(rng, &KINDS),
+                durable: rng.random_bool(0.7),
                 auto_delete: rng.random_bool(0.3),
                 alternate: rng.random_bool(0.5).then_some(y),
             };
@@ -120,7 +143,8 @@ fn command(vhost: &VHost, model: &mut Model, rng: &mut StdRng) {
             model.delete_exchange(x);
         }
         25..40 => {
-            vhost.queue_declare(queue(q), ME).unwrap();
+            let durable = DURABLE_QUEUES.contains(&q);
+            vhost.queue_declare(QueueDeclare { durable, ..queue(q) }, ME).unwrap();
             model.queues.insert(q);
         }
         40..45 => {
@@ -195,7 +219,78 @@ fn agrees_with_the_model() {
         for name in EXCHANGES {
             vhost.exchange_delete(name, false).unwrap();
         }
-        let topology = vhost.topology();
+        let topology = vhost.operation();
         assert!(topology.alternates.is_empty() && topology.destinations.is_empty(), "nothing is left behind");
     }
+}
+
+/// A broker over what is in the rows, without a user or another virtual host.
+fn reopened(rows: &Rows, store: &Rows) -> Arc<Broker> {
+    let config = Config { default_user: None, ..Config::default() };
+    Broker::open(config, store.store.clone(), rows.recovered()).unwrap()
+}
+
+/// The rows that a virtual host should have.
+fn rows_of(vhost: &VHost) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let exchanges = vhost.exchanges();
+    let is_predeclared = |name: &str| PREDECLARED.iter().any(|(predeclared, _)| *predeclared == name);
+    let durable = exchanges.iter().filter(|x| x.durable && !is_predeclared(&x.name));
+    let bindings = exchanges.iter().filter(|x| x.durable).flat_map(|x| x.bindings());
+    let durable_bindings: Vec<_> = bindings.filter(|b| b.destination.is_durable()).collect();
+    let queues = vhost.queues();
+    let definitions = durable
+        .map(|exchange| Definition::exchange(vhost.name(), exchange))
+        .chain(queues.iter().filter(|queue| queue.definition.durable).map(|queue| Definition::queue(queue)))
+        .chain(durable_bindings.iter().map(|binding| Definition::binding(vhost.name(), binding)))
+        .chain([Definition::VHost { name: vhost.name().clone() }]);
+    definitions.map(|definition| (definition.key(), definition.value())).collect()
+}
+
+/// After each command, the rows are exactly those of what is durable, one step of the log took them there, and another
+/// broker makes the same of them and has nothing to add.
+#[test]
+fn what_is_durable_is_in_the_rows_and_comes_back() {
+    for seed in 0..20 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (mut rows, mut model) = (Rows::new(), Model::default());
+        let vhost = reopened(&rows, &rows).vhost("/").unwrap();
+        rows.take();
+        for step in 0..200 {
+            command(&vhost, &mut model, &mut rng);
+            let logged = rows.take();
+            let defined = logged.iter().filter(|entry| matches!(entry, Entry::Define(_))).count();
+            assert!(defined <= 1, "seed {seed}, step {step}: {logged:?}");
+            assert!(rows.rows == rows_of(&vhost), "seed {seed}, step {step}: other rows than definitions");
+
+            let mut again = Rows::new();
+            let restarted = reopened(&rows, &again).vhost("/").unwrap();
+            assert!(again.take().is_empty(), "seed {seed}, step {step}: nothing changes by itself");
+            assert!(rows_of(&restarted) == rows.rows, "seed {seed}, step {step}: other definitions than rows");
+            compare(&restarted, &model.durable(), &mut BTreeMap::new());
+        }
+    }
+}
+
+/// The process may end after any step of the log: what comes back then is whole, and what it lacks goes for good.
+#[test]
+fn a_queue_whose_deletion_is_half_done_is_gone_after_the_start() {
+    let mut rows = Rows::new();
+    let vhost = reopened(&rows, &rows).vhost("/").unwrap();
+    let auto_delete = ExchangeDeclare { durable: true, auto_delete: true, ..exchange("x", "fanout") };
+    vhost.exchange_declare(auto_delete).unwrap();
+    vhost.exchange_bind("x", "amq.fanout", b"", none()).unwrap();
+    let doomed = vhost.queue_declare(QueueDeclare { durable: true, ..queue("q") }, ME).unwrap();
+    vhost.queue_bind("q", "x", b"", none(), ME).unwrap();
+    vhost.queue_bind("q", "amq.topic", b"#", none(), ME).unwrap();
+    rows.take();
+    doomed.kill(false, false).unwrap();
+    rows.take();
+    assert_eq!(rows.rows.len(), 5, "virtual host, exchange, its binding, those of the queue");
+
+    rows.store = Rows::new().store;
+    let restarted = reopened(&rows, &rows).vhost("/").unwrap();
+    assert!(restarted.find_queue("q").is_none() && restarted.find_exchange("x").is_none());
+    assert_eq!(restarted.find_exchange("amq.fanout").unwrap().binding_count(), 0);
+    rows.take();
+    assert!(rows.rows == rows_of(&restarted));
 }

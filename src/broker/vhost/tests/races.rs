@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
+use crate::broker::test_rows::Rows;
 
 const ROUNDS: usize = 300;
 
@@ -40,7 +41,47 @@ fn nothing_is_left_of_what_was_deleted() {
     vhost.exchange_delete("x", false).unwrap();
     assert!(vhost.queues().is_empty() && vhost.queues.is_empty());
     assert!(vhost.exchanges().iter().all(|exchange| exchange.binding_count() == 0));
-    assert!(vhost.topology().destinations.is_empty());
+    assert!(vhost.operation().destinations.is_empty());
+}
+
+/// The log has what happened in the order in which it happened, whichever thread did it: no row is deleted that is not
+/// there, and none comes after the end of what it defines.
+#[test]
+fn no_row_is_left_of_what_was_deleted() {
+    let mut rows = Rows::new();
+    let vhost = VHost::with_store("/", rows.store.clone());
+    let done = AtomicBool::new(false);
+    let durable = || ExchangeDeclare { durable: true, auto_delete: true, ..exchange("x", "topic") };
+    thread::scope(|scope| {
+        // Finds the queue as soon as there is one, and kills it at once; whoever declares the next one removes it.
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                if let Some(queue) = vhost.find_queue("q") {
+                    queue.kill(false, false).unwrap();
+                }
+            }
+        });
+        let declaring = [(); 2].map(|()| {
+            scope.spawn(|| {
+                for n in 0..20 * ROUNDS {
+                    let _ = vhost.queue_declare(QueueDeclare { durable: true, ..queue("q") }, ME).unwrap();
+                    if n % 8 == 0 {
+                        let _ = vhost.exchange_declare(durable());
+                        let _ = vhost.queue_bind("q", "x", b"k.#", none(), ME);
+                        let _ = vhost.exchange_bind("x", "amq.fanout", b"#", none());
+                        let _ = vhost.queue_unbind("q", "x", b"k.#", none(), ME);
+                    }
+                }
+            })
+        });
+        declaring.into_iter().for_each(|thread| thread.join().unwrap());
+        done.store(true, Ordering::Release);
+    });
+    let _ = vhost.find_queue("q").map(|queue| queue.kill(false, false));
+    vhost.queue_declare(queue("q"), ME).unwrap();
+    vhost.exchange_delete("x", false).unwrap();
+    rows.take();
+    assert!(rows.rows.is_empty(), "{:?}", rows.rows);
 }
 
 /// A route that a publisher keeps must not outlive the binding that it came from.

@@ -1,0 +1,430 @@
+//! Definitions as rows: virtual hosts, users, and the durable exchanges, queues and bindings, as the store keeps them.
+//!
+//! To the store a row is a key and a value, opaque but for one thing: dropping a queue drops the row under
+//! [`queue_key`]. Numbers are big-endian; `str` is a `u16` of its length and so many bytes, text in UTF-8 but for
+//! routing keys; a table is a field table in AMQP's wire form, its length first.
+//!
+//! ```text
+//! key                                               value
+//! 01 name: str                                      version                        virtual host
+//! 02 name: str                                      version  salt: 4 bytes  SHA-256: 32 bytes
+//!                                                   tags: u16  tag: str ...        user
+//! 03 vhost: str  name: str                          version  type  flags
+//!                                                   arguments: table               exchange
+//! 04 id: u64                                        version  flags  vhost: str  name: str
+//!                                                   arguments: table               queue
+//! 05 vhost: str  destination  source: str           version
+//!    routing key: str  digest                       arguments: table               binding
+//!
+//! version      01
+//! type         01 direct   02 fanout   03 topic   04 headers
+//! flags        bit 0 auto-delete   bit 1 internal (exchanges only)
+//! destination  04 id: u64 (a queue)   03 name: str (an exchange)
+//! digest       of the arguments as the value has them: nothing if there are none, else their SHA-256
+//! ```
+//!
+//! Keys sort so that whatever a row refers to comes before it. What is to be added later gets a new version of its
+//! kind: bytes after the end, flags, types and versions that are not known here are refused, never dropped, so that
+//! an older broker does not lose what a newer one wrote.
+
+use std::fmt;
+use std::sync::Arc;
+
+use amq_protocol::types::FieldTable;
+use sha2::{Digest, Sha256};
+
+use crate::broker::binding::{Binding, Destination};
+use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
+use crate::broker::queue::{Queue, QueueDefinition, QueueId};
+use crate::broker::user::{PASSWORD_HASH_BYTES, PasswordHash};
+use crate::storage::log::Change;
+pub use crate::storage::queue_key;
+use crate::wire::table::{self, TableError};
+
+const VERSION: u8 = 1;
+
+const VHOST: u8 = 1;
+const USER: u8 = 2;
+const EXCHANGE: u8 = 3;
+const QUEUE: u8 = 4;
+const BINDING: u8 = 5;
+
+const AUTO_DELETE: u8 = 1;
+const INTERNAL: u8 = 2;
+
+const KINDS: [(ExchangeKind, u8); 4] =
+    [(ExchangeKind::Direct, 1), (ExchangeKind::Fanout, 2), (ExchangeKind::Topic, 3), (ExchangeKind::Headers, 4)];
+
+/// One row.
+#[derive(Clone, Debug)]
+pub enum Definition {
+    VHost {
+        name: Arc<str>,
+    },
+    User {
+        name: Arc<str>,
+        password: PasswordHash,
+        tags: Vec<Arc<str>>,
+    },
+    /// A durable one.
+    Exchange {
+        vhost: Arc<str>,
+        definition: ExchangeDefinition,
+    },
+    /// A durable one, which no connection owns.
+    Queue {
+        id: QueueId,
+        definition: QueueDefinition,
+    },
+    Binding(BindingDefinition),
+}
+
+/// A binding whose both ends are durable.
+#[derive(Clone, Debug)]
+pub struct BindingDefinition {
+    pub vhost: Arc<str>,
+    pub source: Arc<str>,
+    pub destination: BoundTo,
+    pub routing_key: Arc<[u8]>,
+    pub arguments: FieldTable,
+}
+
+/// The destination of a binding, as a row names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundTo {
+    Queue(QueueId),
+    Exchange(Arc<str>),
+}
+
+/// A row that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the definition of {what} cannot be read: {flaw}")]
+pub struct DefinitionError {
+    /// What it defines, as far as its key tells.
+    pub what: String,
+    pub flaw: Flaw,
+}
+
+/// What is wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    #[error("it is cut short")]
+    CutShort,
+    #[error("something follows its end")]
+    TooLong,
+    #[error("a name in it is not UTF-8")]
+    NotText,
+    #[error("it has version {0}, and this broker knows version {VERSION} only")]
+    UnknownVersion(u8),
+    #[error("its {field} is {code:#04x}, which this broker does not know")]
+    UnknownCode { field: &'static str, code: u8 },
+    #[error("its arguments are damaged: {0}")]
+    Arguments(#[from] TableError),
+    #[error("its key is that of other arguments")]
+    OtherArguments,
+}
+
+impl Definition {
+    pub fn exchange(vhost: &Arc<str>, exchange: &Exchange) -> Definition {
+        let definition = ExchangeDefinition {
+            name: exchange.name.clone(),
+            kind: exchange.kind,
+            durable: exchange.durable,
+            auto_delete: exchange.auto_delete,
+            internal: exchange.internal,
+            arguments: exchange.arguments.clone(),
+        };
+        Definition::Exchange { vhost: vhost.clone(), definition }
+    }
+
+    pub fn queue(queue: &Queue) -> Definition {
+        Definition::Queue { id: queue.id, definition: queue.definition.clone() }
+    }
+
+    pub fn binding(vhost: &Arc<str>, binding: &Binding) -> Definition {
+        Definition::Binding(BindingDefinition {
+            vhost: vhost.clone(),
+            source: binding.source.clone(),
+            destination: match &binding.destination {
+                Destination::Queue(queue) => BoundTo::Queue(queue.id),
+                Destination::Exchange(exchange) => BoundTo::Exchange(exchange.name.clone()),
+            },
+            routing_key: binding.routing_key.clone(),
+            arguments: binding.arguments.clone(),
+        })
+    }
+
+    pub fn key(&self) -> Vec<u8> {
+        match self {
+            Definition::VHost { name } => key_of(VHOST, &[name]),
+            Definition::User { name, .. } => key_of(USER, &[name]),
+            Definition::Exchange { vhost, definition } => key_of(EXCHANGE, &[vhost, &definition.name]),
+            Definition::Queue { id, .. } => queue_key(*id),
+            Definition::Binding(binding) => binding.key(),
+        }
+    }
+
+    pub fn value(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        match self {
+            Definition::VHost { .. } => {}
+            Definition::User { password, tags, .. } => {
+                out.extend(password.to_bytes());
+                out.extend(short(tags.len()).to_be_bytes());
+                tags.iter().for_each(|tag| push(&mut out, tag.as_bytes()));
+            }
+            Definition::Exchange { definition, .. } => {
+                out.push(KINDS.iter().find(|(kind, _)| *kind == definition.kind).expect("every kind has a code").1);
+                out.push(flag(definition.auto_delete, AUTO_DELETE) | flag(definition.internal, INTERNAL));
+                table::encode(&mut out, &definition.arguments);
+            }
+            Definition::Queue { definition, .. } => {
+                out.push(flag(definition.auto_delete, AUTO_DELETE));
+                push(&mut out, definition.vhost.as_bytes());
+                push(&mut out, definition.name.as_bytes());
+                table::encode(&mut out, &definition.arguments);
+            }
+            Definition::Binding(binding) => table::encode(&mut out, &binding.arguments),
+        }
+        out
+    }
+
+    /// The row comes to be, or replaces the one with its key.
+    pub fn put(&self) -> Change {
+        Change { key: self.key(), value: Some(self.value()) }
+    }
+
+    /// The row goes.
+    pub fn delete(&self) -> Change {
+        Change { key: self.key(), value: None }
+    }
+
+    /// Reads what [`key`](Definition::key) and [`value`](Definition::value) write.
+    ///
+    /// # Errors
+    /// For anything else, whatever bytes they are; the error names what cannot be read.
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Definition, DefinitionError> {
+        read(key, value).map_err(|flaw| DefinitionError { what: described(key), flaw })
+    }
+}
+
+impl BindingDefinition {
+    fn key(&self) -> Vec<u8> {
+        let mut out = key_of(BINDING, &[&self.vhost]);
+        match &self.destination {
+            BoundTo::Queue(id) => out.extend(queue_key(*id)),
+            BoundTo::Exchange(name) => {
+                out.push(EXCHANGE);
+                push(&mut out, name.as_bytes());
+            }
+        }
+        push(&mut out, self.source.as_bytes());
+        push(&mut out, &self.routing_key);
+        if !self.arguments.inner().is_empty() {
+            let mut wire = Vec::new();
+            table::encode(&mut wire, &self.arguments);
+            out.extend(Sha256::digest(&wire));
+        }
+        out
+    }
+}
+
+fn key_of(kind: u8, names: &[&str]) -> Vec<u8> {
+    let mut key = vec![kind];
+    names.iter().for_each(|name| push(&mut key, name.as_bytes()));
+    key
+}
+
+/// Names and routing keys are short strings of AMQP, of at most 255 bytes.
+fn push(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend(short(bytes.len()).to_be_bytes());
+    out.extend(bytes);
+}
+
+fn short(length: usize) -> u16 {
+    u16::try_from(length).expect("names, routing keys and tags have been checked")
+}
+
+fn flag(is_set: bool, bit: u8) -> u8 {
+    if is_set { bit } else { 0 }
+}
+
+fn read(key: &[u8], value: &[u8]) -> Result<Definition, Flaw> {
+    let (mut key, mut value) = (Reader(key), Reader(value));
+    let read: fn(&mut Reader<'_>, &mut Reader<'_>) -> Result<Definition, Flaw> = match key.u8()? {
+        VHOST => |key, _| Ok(Definition::VHost { name: key.name()? }),
+        USER => read_user,
+        EXCHANGE => read_exchange,
+        QUEUE => read_queue,
+        BINDING => read_binding,
+        code => return Err(Flaw::UnknownCode { field: "kind", code }),
+    };
+    value.version()?;
+    let definition = read(&mut key, &mut value)?;
+    key.end()?;
+    value.end()?;
+    Ok(definition)
+}
+
+fn read_user(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let name = key.name()?;
+    let password = PasswordHash::from_bytes(value.array::<PASSWORD_HASH_BYTES>()?);
+    let tags = value.u16()?;
+    let tags = (0..tags).map(|_| value.name()).collect::<Result<_, _>>()?;
+    Ok(Definition::User { name, password, tags })
+}
+
+fn read_exchange(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let (vhost, name) = (key.name()?, key.name()?);
+    let code = value.u8()?;
+    let Some((kind, _)) = KINDS.iter().find(|(_, known)| *known == code) else {
+        return Err(Flaw::UnknownCode { field: "exchange type", code });
+    };
+    let flags = value.flags(AUTO_DELETE | INTERNAL)?;
+    let definition = ExchangeDefinition {
+        name,
+        kind: *kind,
+        durable: true,
+        auto_delete: flags & AUTO_DELETE != 0,
+        internal: flags & INTERNAL != 0,
+        arguments: value.table()?,
+    };
+    Ok(Definition::Exchange { vhost, definition })
+}
+
+fn read_queue(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let id = key.queue_id()?;
+    let flags = value.flags(AUTO_DELETE)?;
+    let definition = QueueDefinition {
+        vhost: value.name()?,
+        name: value.name()?,
+        durable: true,
+        auto_delete: flags & AUTO_DELETE != 0,
+        exclusive_owner: None,
+        arguments: value.table()?,
+    };
+    Ok(Definition::Queue { id, definition })
+}
+
+fn read_binding(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let whole = key.0;
+    let vhost = key.name()?;
+    let destination = key.bound_to()?;
+    let binding = BindingDefinition {
+        vhost,
+        destination,
+        source: key.name()?,
+        routing_key: key.bytes()?.into(),
+        arguments: value.table()?,
+    };
+    // One byte was the kind.
+    if binding.key()[1..] != *whole {
+        return Err(Flaw::OtherArguments);
+    }
+    key.0 = &[];
+    Ok(Definition::Binding(binding))
+}
+
+/// What is left to read.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Flaw> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(Flaw::CutShort)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn u8(&mut self) -> Result<u8, Flaw> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u16(&mut self) -> Result<u16, Flaw> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn queue_id(&mut self) -> Result<QueueId, Flaw> {
+        self.array().map(|bytes| QueueId(u64::from_be_bytes(bytes)))
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Flaw> {
+        let length = self.u16()?.into();
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Flaw::CutShort)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn name(&mut self) -> Result<Arc<str>, Flaw> {
+        std::str::from_utf8(self.bytes()?).map(Arc::from).map_err(|_| Flaw::NotText)
+    }
+
+    fn bound_to(&mut self) -> Result<BoundTo, Flaw> {
+        match self.u8()? {
+            QUEUE => self.queue_id().map(BoundTo::Queue),
+            EXCHANGE => self.name().map(BoundTo::Exchange),
+            code => Err(Flaw::UnknownCode { field: "destination", code }),
+        }
+    }
+
+    fn version(&mut self) -> Result<(), Flaw> {
+        match self.u8()? {
+            VERSION => Ok(()),
+            version => Err(Flaw::UnknownVersion(version)),
+        }
+    }
+
+    fn flags(&mut self, known: u8) -> Result<u8, Flaw> {
+        match self.u8()? {
+            flags if flags & !known == 0 => Ok(flags),
+            code => Err(Flaw::UnknownCode { field: "flags", code }),
+        }
+    }
+
+    /// However deep it is: it was accepted once.
+    fn table(&mut self) -> Result<FieldTable, Flaw> {
+        let (entries, rest) = table::split(self.0)?;
+        self.0 = rest;
+        Ok(table::decode_entries(entries, u8::MAX)?)
+    }
+
+    fn end(&self) -> Result<(), Flaw> {
+        if self.0.is_empty() { Ok(()) } else { Err(Flaw::TooLong) }
+    }
+}
+
+/// What a key is the key of, as texts name it, as far as it can be read.
+fn described(key: &[u8]) -> String {
+    describe(&mut Reader(key)).unwrap_or_else(|_| format!("something with the key {}", Hex(key)))
+}
+
+fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
+    Ok(match key.u8()? {
+        VHOST => format!("virtual host '{}'", key.name()?),
+        USER => format!("user '{}'", key.name()?),
+        EXCHANGE => {
+            let vhost = key.name()?;
+            format!("exchange '{}' in vhost '{vhost}'", key.name()?)
+        }
+        QUEUE => format!("the queue with id {}", key.queue_id()?.0),
+        BINDING => {
+            let vhost = key.name()?;
+            let destination = match key.bound_to()? {
+                BoundTo::Queue(id) => format!("the queue with id {}", id.0),
+                BoundTo::Exchange(name) => format!("exchange '{name}'"),
+            };
+            format!("a binding from exchange '{}' to {destination} in vhost '{vhost}'", key.name()?)
+        }
+        code => return Err(Flaw::UnknownCode { field: "kind", code }),
+    })
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

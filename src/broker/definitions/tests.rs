@@ -1,0 +1,190 @@
+use amq_protocol::types::{AMQPValue, FieldArray, LongString};
+
+use super::*;
+use crate::model_testing::Random;
+
+fn name(random: &mut Random) -> Arc<str> {
+    let length = random.pick(&[0, 1, 2, 7, 255]);
+    (0..length).map(|_| random.pick(&['a', 'b', '.', '\n', '\0', '#'])).collect::<String>().into()
+}
+
+fn bytes(random: &mut Random) -> Vec<u8> {
+    (0..random.below(9)).map(|_| random.next() as u8).collect()
+}
+
+fn table(random: &mut Random, depth: usize) -> FieldTable {
+    let mut table = FieldTable::default();
+    for _ in 0..random.below(4) {
+        let key = name(random);
+        table.insert((*key).into(), value(random, depth));
+    }
+    table
+}
+
+fn value(random: &mut Random, depth: usize) -> AMQPValue {
+    match random.below(if depth == 0 { 9 } else { 11 }) {
+        0 => AMQPValue::Boolean(random.one_in(2)),
+        1 => AMQPValue::LongInt(random.next() as i32),
+        2 => AMQPValue::LongLongInt(random.next() as i64),
+        3 => AMQPValue::LongString(LongString::from(bytes(random))),
+        4 => AMQPValue::Double(f64::from_bits(random.next())),
+        5 => AMQPValue::Timestamp(random.next()),
+        6 => AMQPValue::ByteArray(bytes(random).into()),
+        7 => AMQPValue::ShortShortUInt(random.next() as u8),
+        8 => AMQPValue::Void,
+        9 => AMQPValue::FieldTable(table(random, depth - 1)),
+        _ => AMQPValue::FieldArray(FieldArray::from(vec![value(random, depth - 1), value(random, depth - 1)])),
+    }
+}
+
+fn definition(random: &mut Random) -> Definition {
+    match random.below(5) {
+        0 => Definition::VHost { name: name(random) },
+        1 => Definition::User {
+            name: name(random),
+            password: PasswordHash::from_bytes([random.next() as u8; PASSWORD_HASH_BYTES]),
+            tags: (0..random.below(4)).map(|_| name(random)).collect(),
+        },
+        2 => {
+            let definition = ExchangeDefinition {
+                name: name(random),
+                kind: random.pick(&KINDS).0,
+                durable: true,
+                auto_delete: random.one_in(2),
+                internal: random.one_in(2),
+                arguments: table(random, 2),
+            };
+            Definition::Exchange { vhost: name(random), definition }
+        }
+        3 => {
+            let definition = QueueDefinition {
+                vhost: name(random),
+                name: name(random),
+                durable: true,
+                auto_delete: random.one_in(2),
+                exclusive_owner: None,
+                arguments: table(random, 2),
+            };
+            Definition::Queue { id: QueueId(random.next()), definition }
+        }
+        _ => Definition::Binding(BindingDefinition {
+            vhost: name(random),
+            source: name(random),
+            destination: match random.one_in(2) {
+                true => BoundTo::Queue(QueueId(random.next())),
+                false => BoundTo::Exchange(name(random)),
+            },
+            routing_key: bytes(random).into(),
+            arguments: table(random, 2),
+        }),
+    }
+}
+
+fn in_words(definition: &Definition) -> String {
+    format!("{definition:?} {:?} {:?}", definition.key(), definition.value())
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for seed in 0..2000 {
+        let written = definition(&mut Random::new(seed));
+        let read = Definition::decode(&written.key(), &written.value());
+        assert_eq!(in_words(&read.unwrap()), in_words(&written), "seed {seed}");
+    }
+}
+
+/// Every kind of damage is an error or another definition, never a panic.
+#[test]
+fn what_is_damaged_is_refused_or_something_else() {
+    for seed in 0..500 {
+        let random = &mut Random::new(seed);
+        let written = definition(random);
+        let (key, value) = (written.key(), written.value());
+        for end in 0..key.len() {
+            assert!(Definition::decode(&key[..end], &value).is_err(), "seed {seed}: key cut at {end}");
+        }
+        for end in 0..value.len() {
+            assert!(Definition::decode(&key, &value[..end]).is_err(), "seed {seed}: value cut at {end}");
+        }
+        let longer = |bytes: &[u8]| [bytes, &[0]].concat();
+        assert!(Definition::decode(&longer(&key), &value).is_err(), "seed {seed}: key too long");
+        assert!(Definition::decode(&key, &longer(&value)).is_err(), "seed {seed}: value too long");
+        for _ in 0..50 {
+            let (mut key, mut value) = (key.clone(), value.clone());
+            let damaged = if random.one_in(2) { &mut key } else { &mut value };
+            let at = random.below(damaged.len());
+            damaged[at] = random.next() as u8;
+            if let Ok(read) = Definition::decode(&key, &value) {
+                assert_eq!(read.key(), key, "seed {seed}");
+            }
+        }
+    }
+}
+
+/// What the module's head draws, byte by byte: a data directory outlives the program that wrote it.
+#[test]
+fn rows_have_the_bytes_that_are_documented() {
+    let row = |definition: Definition| (definition.key(), definition.value());
+    assert_eq!(row(Definition::VHost { name: "/".into() }), (b"\x01\0\x01/".to_vec(), vec![1]));
+
+    let password = PasswordHash::from_bytes([7; PASSWORD_HASH_BYTES]);
+    let user = Definition::User { name: "me".into(), password, tags: vec!["t".into()] };
+    assert_eq!(row(user), (b"\x02\0\x02me".to_vec(), [&[1][..], &[7; 36], b"\0\x01\0\x01t"].concat()));
+
+    let mut arguments = FieldTable::default();
+    arguments.insert("a".into(), AMQPValue::Boolean(true));
+    let topic = ExchangeDefinition {
+        auto_delete: true,
+        internal: true,
+        arguments: arguments.clone(),
+        ..ExchangeDefinition::durable("x", ExchangeKind::Topic)
+    };
+    let exchange = Definition::Exchange { vhost: "/".into(), definition: topic };
+    assert_eq!(row(exchange), (b"\x03\0\x01/\0\x01x".to_vec(), b"\x01\x03\x03\0\0\0\x04\x01at\x01".to_vec()));
+
+    let definition = QueueDefinition {
+        vhost: "/".into(),
+        name: "q".into(),
+        durable: true,
+        auto_delete: false,
+        exclusive_owner: None,
+        arguments: FieldTable::default(),
+    };
+    let queue = Definition::Queue { id: QueueId(258), definition };
+    assert_eq!(row(queue), (queue_key(QueueId(258)), b"\x01\0\0\x01/\0\x01q\0\0\0\0".to_vec()));
+    assert_eq!(queue_key(QueueId(258)), b"\x04\0\0\0\0\0\0\x01\x02");
+
+    let mut binding = BindingDefinition {
+        vhost: "/".into(),
+        source: "x".into(),
+        destination: BoundTo::Queue(QueueId(258)),
+        routing_key: (*b"k").into(),
+        arguments: FieldTable::default(),
+    };
+    let key = b"\x05\0\x01/\x04\0\0\0\0\0\0\x01\x02\0\x01x\0\x01k".to_vec();
+    assert_eq!(row(Definition::Binding(binding.clone())), (key.clone(), b"\x01\0\0\0\0".to_vec()));
+    binding.arguments = arguments;
+    let digest = Sha256::digest(b"\0\0\0\x04\x01at\x01");
+    let value = b"\x01\0\0\0\x04\x01at\x01".to_vec();
+    assert_eq!(row(Definition::Binding(binding)), ([key.as_slice(), &digest].concat(), value));
+}
+
+#[test]
+fn an_error_names_what_cannot_be_read() {
+    let exchange = b"\x03\0\x01/\0\x01x";
+    let binding = b"\x05\0\x01/\x04\0\0\0\0\0\0\x01\x02\0\x01x\0\x01k";
+    let cases: [(&[u8], &[u8], &str); 8] = [
+        (exchange, b"\x02", "exchange 'x' in vhost '/' cannot be read: it has version 2"),
+        (exchange, b"\x01\x09\0\0\0\0\0", "exchange 'x' in vhost '/' cannot be read: its exchange type is 0x09"),
+        (exchange, b"\x01\x01\x04\0\0\0\0", "its flags is 0x04, which this broker does not know"),
+        (exchange, b"\x01\x01\0\0\0\0\x02\0?", "its arguments are damaged: unknown field type"),
+        (binding, b"\x01\0\0\0\x04\x01at\x01", "a binding from exchange 'x' to the queue with id 258 in vhost '/'"),
+        (b"\x01\0\x01\xff", b"\x01", "something with the key 010001ff cannot be read: a name in it is not UTF-8"),
+        (b"\x09", b"", "something with the key 09 cannot be read: its kind is 0x09"),
+        (b"", b"", "cannot be read: it is cut short"),
+    ];
+    for (key, value, expected) in cases {
+        let error = Definition::decode(key, value).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -1,0 +1,197 @@
+//! Starting a broker over what its store has: rows become virtual hosts, users, exchanges, queues and bindings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::binding::{Binding, Destination};
+use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError};
+use super::queue::{Queue, QueueDefinition, QueueId};
+use super::user::UserStore;
+use super::vhost::VHost;
+use super::{Broker, arguments::Resource};
+use crate::config::{Config, UserConfig};
+use crate::storage::log::Change;
+use crate::storage::store::{Recovered, RecoveredQueue, Store};
+
+/// Why a broker does not start over what is stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// Nothing deletes a virtual host and leaves what is in it.
+    #[error("{what} is defined, but its virtual host is not")]
+    NoVHost { what: String },
+}
+
+impl Broker {
+    /// A broker with everything that is stored, and what the configuration adds to it: virtual hosts that are not
+    /// there; users, who replace those of their names; on the first start the default user. What is added is logged.
+    /// Messages and bindings of queues that are not there are dropped.
+    ///
+    /// # Errors
+    /// If a row cannot be understood: to go on without it would lose what it defines.
+    pub fn open(config: Config, store: Arc<Store>, recovered: Recovered) -> Result<Arc<Broker>, OpenError> {
+        let is_first_start = recovered.definitions.is_empty();
+        let mut rebuilt = Rebuilt::new(&config, &store, recovered.queues);
+        let mut next_queue_id = recovered.next_queue_id;
+        for (key, value) in recovered.definitions {
+            let definition = Definition::decode(&key, &value)?;
+            if let Definition::Queue { id, .. } = definition {
+                next_queue_id = next_queue_id.max(id.0 + 1);
+            }
+            rebuilt.add(definition)?;
+        }
+        Queue::raise_ids(next_queue_id);
+        rebuilt.add_configured_vhosts(&config);
+        rebuilt.put_configured_users(&config, is_first_start);
+        rebuilt.tidy();
+        Ok(Broker::build(config, rebuilt.users, rebuilt.vhosts.into_iter(), Some(store)))
+    }
+}
+
+/// What has been built of the rows so far. They come in the order of their keys, so that what a row refers to is there
+/// before it.
+struct Rebuilt<'a> {
+    store: &'a Arc<Store>,
+    vhosts: HashMap<Arc<str>, Arc<VHost>>,
+    users: UserStore,
+    queues: HashMap<QueueId, Arc<Queue>>,
+    /// What waits in queues whose rows have not come.
+    waiting: HashMap<QueueId, RecoveredQueue>,
+    /// Exchanges that have lost a binding, by virtual host.
+    bereaved: Vec<(Arc<VHost>, Arc<str>)>,
+    bindings: usize,
+    changes: Vec<Change>,
+}
+
+impl<'a> Rebuilt<'a> {
+    fn new(config: &Config, store: &'a Arc<Store>, waiting: HashMap<QueueId, RecoveredQueue>) -> Rebuilt<'a> {
+        Rebuilt {
+            store,
+            vhosts: HashMap::new(),
+            users: UserStore::new(config.loopback_users.iter().cloned()),
+            queues: HashMap::new(),
+            waiting,
+            bereaved: Vec::new(),
+            bindings: 0,
+            changes: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, definition: Definition) -> Result<(), OpenError> {
+        match definition {
+            Definition::VHost { name } => self.add_vhost(name),
+            Definition::User { name, password, tags } => self.users.put(name, password, tags),
+            Definition::Exchange { vhost, definition } => {
+                let resource = Resource::exchange(&definition.name, &vhost);
+                self.vhost(&vhost, || resource.to_string())?.restore_exchange(definition);
+            }
+            Definition::Queue { id, definition } => self.add_queue(id, definition)?,
+            Definition::Binding(binding) => self.add_binding(binding)?,
+        }
+        Ok(())
+    }
+
+    fn add_vhost(&mut self, name: Arc<str>) {
+        self.vhosts.insert(name.clone(), VHost::with_store(name, self.store.clone()));
+    }
+
+    fn vhost(&self, name: &str, what: impl FnOnce() -> String) -> Result<&Arc<VHost>, OpenError> {
+        self.vhosts.get(name).ok_or_else(|| OpenError::NoVHost { what: what() })
+    }
+
+    /// Ids grow. Of two queues of one name, the one with the lower id was deleted before the other was declared.
+    fn add_queue(&mut self, id: QueueId, definition: QueueDefinition) -> Result<(), OpenError> {
+        let resource = Resource::queue(&definition.name, &definition.vhost);
+        let vhost = self.vhost(&definition.vhost, || resource.to_string())?.clone();
+        let waiting = self.waiting.remove(&id).unwrap_or_default();
+        let queue = Queue::recovered(definition, id, self.store, &waiting);
+        self.queues.insert(id, queue.clone());
+        if let Some(deleted) = vhost.restore_queue(queue) {
+            tracing::warn!(
+                "what is left of a deleted queue is dropped: {}",
+                Resource::queue(deleted.name(), vhost.name())
+            );
+            self.queues.remove(&deleted.id);
+            self.store.log.drop_queue(deleted.id);
+        }
+        Ok(())
+    }
+
+    /// A queue that is deleted takes its row with it at once, its bindings a moment later. What that moment left over
+    /// goes now.
+    fn add_binding(&mut self, definition: BindingDefinition) -> Result<(), OpenError> {
+        let what = || format!("a binding from exchange '{}'", definition.source);
+        let vhost = self.vhost(&definition.vhost, what)?.clone();
+        let destination = match &definition.destination {
+            BoundTo::Queue(id) => self.queues.get(id).cloned().map(Destination::Queue),
+            BoundTo::Exchange(name) => vhost.find_exchange(name).map(Destination::Exchange),
+        };
+        let restored = destination.is_some_and(|destination| {
+            let BindingDefinition { source, routing_key, arguments, .. } = &definition;
+            vhost.restore_binding(Binding::new(source.clone(), destination, routing_key, arguments.clone()))
+        });
+        if restored {
+            self.bindings += 1;
+        } else {
+            self.bereaved.push((vhost, definition.source.clone()));
+            self.changes.push(Definition::Binding(definition).delete());
+        }
+        Ok(())
+    }
+
+    fn add_configured_vhosts(&mut self, config: &Config) {
+        for name in &config.vhosts {
+            let name: Arc<str> = name.as_str().into();
+            if !self.vhosts.contains_key(&name) {
+                self.changes.push(Definition::VHost { name: name.clone() }.put());
+                self.add_vhost(name);
+            }
+        }
+    }
+
+    /// The default user is there for a broker that has nothing yet; who changed or removed it shall not find it again.
+    fn put_configured_users(&mut self, config: &Config, is_first_start: bool) {
+        if is_first_start && let Some(user) = config.default_user() {
+            self.put_user(&user);
+        }
+        config.users.iter().for_each(|user| self.put_user(user));
+    }
+
+    fn put_user(&mut self, configured: &UserConfig) {
+        let Some((password, tags)) = configured.account(self.users.password_of(&configured.name)) else { return };
+        let name: Arc<str> = configured.name.as_str().into();
+        let known = self.users.get(&name).zip(self.users.password_of(&name));
+        if known.is_some_and(|(user, known)| known == password && user.tags == tags) {
+            return;
+        }
+        self.users.put(name.clone(), password, tags.clone());
+        self.changes.push(Definition::User { name, password, tags }.put());
+    }
+
+    /// Logs what has changed, and drops what nobody refers to.
+    fn tidy(&mut self) {
+        let log = &self.store.log;
+        let left_over = self.waiting.len();
+        self.waiting.keys().for_each(|&id| _ = log.drop_queue(id));
+        if left_over > 0 {
+            tracing::warn!("the messages of {left_over} queues are dropped: the queues are not defined");
+        }
+        if !self.changes.is_empty() {
+            log.define(std::mem::take(&mut self.changes));
+        }
+        self.bereaved.dedup_by(|a, b| a.1 == b.1 && Arc::ptr_eq(&a.0, &b.0));
+        for (vhost, exchange) in self.bereaved.drain(..) {
+            vhost.delete_if_deserted(&exchange);
+        }
+        tracing::info!(
+            "recovered {} virtual hosts, {} queues, {} bindings",
+            self.vhosts.len(),
+            self.queues.len(),
+            self.bindings
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

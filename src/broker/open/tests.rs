@@ -1,0 +1,198 @@
+use amq_protocol::types::FieldTable;
+
+use super::*;
+use crate::broker::exchange::{ExchangeDefinition, ExchangeKind};
+use crate::broker::test_rows::Rows;
+use crate::broker::user::PasswordHash;
+use crate::config::Secret;
+use crate::storage::log::Entry;
+use crate::storage::store::ColdRange;
+
+const HERE: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// Starts over the rows, and keeps what that changes. Returns how much that was.
+fn start(rows: &mut Rows, config: Config) -> (Arc<Broker>, usize) {
+    rows.store = Rows::new().store;
+    let broker = Broker::open(config, rows.store.clone(), rows.recovered()).unwrap();
+    (broker, rows.take().len())
+}
+
+fn refused(definitions: &[Definition]) -> String {
+    let rows = rows_with(definitions);
+    Broker::open(Config::default(), rows.store.clone(), rows.recovered()).err().expect("an error").to_string()
+}
+
+fn rows_with(definitions: &[Definition]) -> Rows {
+    let mut rows = Rows::new();
+    rows.rows = definitions.iter().map(|definition| (definition.key(), definition.value())).collect();
+    rows
+}
+
+fn vhost() -> Definition {
+    Definition::VHost { name: "/".into() }
+}
+
+fn queue(id: u64, name: &str) -> Definition {
+    let definition = QueueDefinition {
+        vhost: "/".into(),
+        name: name.into(),
+        durable: true,
+        auto_delete: false,
+        exclusive_owner: None,
+        arguments: FieldTable::default(),
+    };
+    Definition::Queue { id: QueueId(id), definition }
+}
+
+fn binding(source: &str, id: u64, key: &str) -> Definition {
+    Definition::Binding(BindingDefinition {
+        vhost: "/".into(),
+        source: source.into(),
+        destination: BoundTo::Queue(QueueId(id)),
+        routing_key: key.as_bytes().into(),
+        arguments: FieldTable::default(),
+    })
+}
+
+fn user(name: &str, password: &str, tags: &[&str]) -> UserConfig {
+    UserConfig {
+        name: name.into(),
+        password: Some(Secret::new(password)),
+        password_hash: None,
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+    }
+}
+
+#[test]
+fn the_first_start_writes_what_is_configured_and_the_next_one_nothing() {
+    let mut rows = Rows::new();
+    let config = Config {
+        vhosts: vec!["/".into(), "test".into()],
+        users: vec![user("alice", "a", &["administrator"])],
+        ..Config::default()
+    };
+    assert_eq!(start(&mut rows, config.clone()).1, 1);
+    assert_eq!(rows.rows.len(), 4);
+    let (broker, changes) = start(&mut rows, config);
+    assert_eq!(changes, 0);
+    for (name, password) in [("guest", "guest"), ("alice", "a")] {
+        assert!(broker.users.authenticate(name, password.as_bytes(), HERE).unwrap().has_tag("administrator"));
+    }
+    assert!(broker.vhost("/").is_some() && broker.vhost("test").is_some());
+}
+
+#[test]
+fn the_default_user_is_made_on_the_first_start_only() {
+    let mut rows = rows_with(&[vhost()]);
+    let (broker, changes) = start(&mut rows, Config::default());
+    assert!(broker.users.get("guest").is_none() && changes == 0);
+
+    let mut rows = Rows::new();
+    start(&mut rows, Config::default());
+    let config = Config { default_pass: Secret::new("other"), ..Config::default() };
+    let (broker, _) = start(&mut rows, config);
+    assert!(broker.users.authenticate("guest", b"guest", HERE).is_ok());
+}
+
+#[test]
+fn a_user_who_is_named_is_as_configured() {
+    let mut rows = Rows::new();
+    let with = |user: UserConfig| Config { users: vec![user], ..Config::default() };
+    let (broker, _) = start(&mut rows, with(user("guest", "first", &[])));
+    assert!(broker.users.authenticate("guest", b"guest", HERE).is_err());
+    for (configured, expected_changes) in [
+        (user("guest", "first", &[]), 0),
+        (user("guest", "second", &[]), 1),
+        (user("guest", "second", &["monitoring"]), 1),
+        (user("guest", "second", &["monitoring"]), 0),
+    ] {
+        let password = configured.password.clone().unwrap();
+        let tags = configured.tags.clone();
+        let (broker, changes) = start(&mut rows, with(configured));
+        assert_eq!(changes, expected_changes);
+        let user = broker.users.authenticate("guest", password.expose().as_bytes(), HERE).unwrap();
+        assert_eq!(user.tags.iter().map(|tag| tag.to_string()).collect::<Vec<_>>(), tags);
+    }
+    let hash = PasswordHash::of(b"third");
+    let hashed = || {
+        let password_hash = Some(Secret::new(hash.encoded()));
+        with(UserConfig { password: None, password_hash, ..user("guest", "", &[]) })
+    };
+    assert_eq!(start(&mut rows, hashed()).1, 1);
+    assert_eq!(start(&mut rows, hashed()).1, 0);
+    // Who is no longer configured stays.
+    let (broker, changes) = start(&mut rows, Config::default());
+    assert!(broker.users.authenticate("guest", b"third", HERE).is_ok() && changes == 0);
+}
+
+#[test]
+fn virtual_hosts_are_added_and_stay() {
+    let mut rows = rows_with(&[Definition::VHost { name: "stored".into() }]);
+    let (broker, changes) = start(&mut rows, Config::default());
+    assert!(broker.vhost("stored").is_some() && broker.vhost("/").is_some());
+    assert_eq!((changes, rows.rows.len()), (1, 2));
+}
+
+#[test]
+fn ids_of_queues_are_not_used_again() {
+    let mut rows = rows_with(&[vhost(), queue(7_000_000, "q")]);
+    let (broker, _) = start(&mut rows, Config::default());
+    assert_eq!(broker.vhost("/").unwrap().find_queue("q").unwrap().id, QueueId(7_000_000));
+    assert!(Queue::new_id() > QueueId(7_000_000));
+    let recovered = Recovered { next_queue_id: 8_000_000, ..rows.recovered() };
+    Broker::open(Config::default(), Rows::new().store, recovered).unwrap();
+    assert!(Queue::new_id() >= QueueId(8_000_000));
+}
+
+#[test]
+fn messages_of_queues_that_are_not_there_are_dropped() {
+    let rows = rows_with(&[vhost(), queue(1, "q")]);
+    let mut rows = rows;
+    let range = ColdRange { first_seq: 1, end_seq: 2, count: 1, bytes: 10, redelivered: false };
+    let waiting = RecoveredQueue { next_seq: 2, waiting: vec![range] };
+    let queues = HashMap::from([(QueueId(1), waiting.clone()), (QueueId(2), waiting)]);
+    Broker::open(Config::default(), rows.store.clone(), Recovered { queues, ..rows.recovered() }).unwrap();
+    let dropped = |entry: &Entry| matches!(entry, Entry::DropQueue(QueueId(2)));
+    let logged = rows.take();
+    assert!(logged.len() == 1 && dropped(&logged[0]), "{logged:?}");
+}
+
+#[test]
+fn of_two_queues_of_one_name_the_older_was_deleted() {
+    let mut rows = rows_with(&[vhost(), queue(3, "q"), queue(5, "q"), binding("amq.topic", 3, "k")]);
+    let (broker, _) = start(&mut rows, Config::default());
+    let vhost = broker.vhost("/").unwrap();
+    assert_eq!(vhost.find_queue("q").unwrap().id, QueueId(5));
+    assert_eq!(vhost.find_exchange("amq.topic").unwrap().binding_count(), 0);
+    assert!(!rows.rows.contains_key(&queue(3, "q").key()) && rows.rows.len() == 2, "{:?}", rows.rows);
+}
+
+#[test]
+fn a_row_that_cannot_be_understood_is_named() {
+    assert_eq!(refused(&[queue(1, "q")]), "queue 'q' in vhost '/' is defined, but its virtual host is not");
+    let exchange = ExchangeDefinition::durable("x", ExchangeKind::Direct);
+    let exchange = Definition::Exchange { vhost: "gone".into(), definition: exchange };
+    assert_eq!(refused(&[exchange]), "exchange 'x' in vhost 'gone' is defined, but its virtual host is not");
+    let mut rows = rows_with(&[vhost()]);
+    rows.rows.insert(queue(1, "q").key(), vec![9]);
+    let error = Broker::open(Config::default(), rows.store.clone(), rows.recovered()).err().expect("an error");
+    assert!(error.to_string().starts_with("the definition of the queue with id 1 cannot be read: it has version 9"));
+}
+
+/// Quadratic time would take minutes.
+#[test]
+fn many_queues_and_bindings_are_no_trouble() {
+    let queues = (1..=10_000).map(|id| queue(id, &format!("q{id}")));
+    let bindings = (0..100_000).map(|n| binding("amq.topic", 1 + n % 10_000, &format!("a.{n}.*")));
+    let to_one = (0..20_000).map(|n| binding("amq.direct", 1, &format!("k{n}")));
+    let all: Vec<Definition> = [vhost()].into_iter().chain(queues).chain(bindings).chain(to_one).collect();
+    let mut rows = rows_with(&all);
+    let began = std::time::Instant::now();
+    let (broker, changes) = start(&mut rows, Config::default());
+    println!("{:?}", began.elapsed());
+    assert_eq!(changes, 0);
+    let vhost = broker.vhost("/").unwrap();
+    assert_eq!(vhost.queues().len(), 10_000);
+    assert_eq!(vhost.find_exchange("amq.topic").unwrap().binding_count(), 100_000);
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+}
