@@ -5,6 +5,10 @@ As a command it runs a node until SIGTERM or SIGINT:
 
     python3 interop/rabbitmq.py --port-file FILE
 
+With `--control` it obeys lines on its standard input, and stops at their end: `restart` stops the node as an
+operator would and starts it again on its data, `kill` does the same with SIGKILL. Each start ends with the line
+`RabbitMQ is ready on HOST:PORT`.
+
 From Python it is a context manager:
 
     with RabbitMQ() as node:
@@ -103,6 +107,12 @@ class ServerProcess:
         self._process.wait()
         self._reader.join(timeout_s)
 
+    def kill(self):
+        """SIGKILL to the process group."""
+        self._signal_group(signal.SIGKILL)
+        self._process.wait()
+        self._reader.join(STOP_TIMEOUT_S)
+
     def _signal_group(self, number):
         try:
             os.killpg(self._process.pid, number)
@@ -139,6 +149,7 @@ class RabbitMQ:
         self._schedulers = schedulers
         self._configuration = configuration
         self._directory = None
+        self._environment = None
         self._epmd = None
         self._server = None
 
@@ -157,17 +168,29 @@ class RabbitMQ:
         self._directory = tempfile.mkdtemp(prefix="leveret-rabbitmq-")
         self.port = free_port()
         try:
-            environment = self._prepare()
+            self._environment = environment = self._prepare()
             self._epmd = ServerProcess(
                 "epmd", [epmd, "-address", HOST, "-port", environment["ERL_EPMD_PORT"]], environment
             )
-            self._server = ServerProcess("rabbitmq-server", [script], environment)
-            self._server.wait_for_line("completed with", START_TIMEOUT_S)
-            shake_hands(self.host, self.port)
+            self._start_server(script)
         except BaseException:
             self.stop()
             raise
         return self
+
+    def _start_server(self, script):
+        self._server = ServerProcess("rabbitmq-server", [script], self._environment)
+        self._server.wait_for_line("completed with", START_TIMEOUT_S)
+        shake_hands(self.host, self.port)
+
+    def restart(self, kill=False):
+        """The same node again on its data and port, after an orderly stop or after SIGKILL."""
+        script, _ = find_installation()
+        if kill:
+            self._server.kill()
+        else:
+            self._server.stop()
+        self._start_server(script)
 
     def stop(self):
         for process in (self._server, self._epmd):
@@ -260,8 +283,9 @@ def method_frame(payload):
 
 def main():
     parser = argparse.ArgumentParser(description="Run a private RabbitMQ node until SIGTERM.")
-    parser.add_argument("--port-file", required=True, help="file to write the AMQP port to once it is ready")
+    parser.add_argument("--port-file", help="file to write the AMQP port to once it is ready")
     parser.add_argument("--schedulers", type=int, help="number of Erlang schedulers (default: one per core)")
+    parser.add_argument("--control", action="store_true", help="obey `restart` and `kill` on standard input")
     options = parser.parse_args()
 
     # An exit unwinds the `with` below, which stops the node.
@@ -269,11 +293,28 @@ def main():
         signal.signal(number, lambda *_: sys.exit(0))
     try:
         with RabbitMQ(options.schedulers) as node:
-            write_whole(options.port_file, f"{node.port}\n")
-            print(f"RabbitMQ is ready on {node.address}", flush=True)
-            signal.pause()
+            if options.port_file is not None:
+                write_whole(options.port_file, f"{node.port}\n")
+            say_ready(node)
+            if options.control:
+                obey(node, sys.stdin)
+            else:
+                signal.pause()
     except (NotInstalled, ServerFailed) as error:
         sys.exit(f"{error}")
+
+
+def say_ready(node):
+    print(f"RabbitMQ is ready on {node.address}", flush=True)
+
+
+def obey(node, commands):
+    for line in commands:
+        command = line.strip()
+        if command not in ("restart", "kill"):
+            sys.exit(f"no command {command!r}; there are restart and kill")
+        node.restart(kill=command == "kill")
+        say_ready(node)
 
 
 def write_whole(path, text):

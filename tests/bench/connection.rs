@@ -89,9 +89,8 @@ impl Connection {
                 }
                 while let Some(item) = self.dispatcher.session.inbox.pop_front() {
                     let Item::Deliver { slot, run } = item else { panic!("only deliveries are expected") };
-                    let bytes = run.bytes();
                     self.dispatcher.deliver(slot, run, scratch);
-                    self.dispatcher.sent(slot, bytes, scratch);
+                    self.dispatcher.report_sent(scratch);
                 }
             }
         })

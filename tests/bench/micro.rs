@@ -303,7 +303,7 @@ mod queue {
                     messages += u64::from(run.count);
                     let bytes = run.bytes();
                     run.settle();
-                    queue.sent(keys[slot as usize], bytes, &mut wakes);
+                    queue.sent(keys[slot as usize], bytes, &[], &mut wakes);
                 }
             }
             assert_eq!(messages, BATCH);

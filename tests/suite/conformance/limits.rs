@@ -209,6 +209,19 @@ fn a_publisher_is_blocked_while_memory_is_low_and_told_so() {
 }
 
 #[test]
+fn a_publisher_is_blocked_while_less_of_the_disk_is_free_than_is_asked_for() {
+    let broker = own_broker!(Launch::new().limit("disk_free_limit", "10000TB"));
+    broker.wait_for_log(&["Free disk space is insufficient. Free bytes: "]);
+    broker.wait_for_log(&["disk resource limit alarm set"]);
+    let mut publisher = Login::new().connect(broker.address);
+    let mut consumer = Login::new().connect(broker.address);
+    consumer.call(1, &queue_declare("q"));
+    publisher.publish(1, "", "q", "blocks");
+    assert_eq!(publisher.expect(0, "connection.blocked").text("reason"), "low on disk");
+    consumer.expect_nothing_before_sync(1);
+}
+
+#[test]
 fn a_blocked_publisher_may_close_and_is_not_taken_for_dead() {
     let broker = own_broker!(Launch::new().limit("memory_high_watermark", 0));
     broker.wait_for_log(&["memory", "alarm set"]);

@@ -1,11 +1,12 @@
 //! The broker under test: the real binary on a free port of the loopback interface.
 //!
 //! Most tests share one, with names of their own; a test that needs settings of its own, or ends the
-//! process, starts its own. `LEVERET_TEST_BROKER=127.0.0.1:PORT` puts a running broker in the place of the
-//! shared one: this is how the assertions are checked against RabbitMQ itself.
+//! process, starts its own, and may start it again on the same data directory. `LEVERET_TEST_BROKER=127.0.0.1:PORT`
+//! puts a running broker in the place of the shared one: this is how the assertions are checked against RabbitMQ itself.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -44,6 +45,7 @@ pub fn assert_shared_is_healthy() {
 }
 
 /// How a broker is to be started.
+#[derive(Clone)]
 pub struct Launch {
     args: Vec<String>,
     env: Vec<(String, String)>,
@@ -84,17 +86,26 @@ impl Launch {
     }
 }
 
-/// A started process, with all that it has written so far.
+/// A started process, with all that it has written so far. Its data directory lives as long as this does, also while
+/// the process is stopped or started again.
 pub struct Broker {
+    /// Another one after each start.
     pub address: SocketAddr,
     process: Process,
+    launch: Launch,
 }
 
 impl Broker {
     /// Starts the binary and waits until it is ready.
     #[track_caller]
     pub fn start(launch: Launch) -> Self {
-        let process = Process::spawn(launch);
+        let process = Process::spawn(launch.clone());
+        Self { address: Self::ready(&process), process, launch }
+    }
+
+    /// Waits until the process is ready, and tells its address.
+    #[track_caller]
+    fn ready(process: &Process) -> SocketAddr {
         let started = process.wait_for_line("started TCP listener on 127.0.0.1:");
         let port = started.split("started TCP listener on 127.0.0.1:").nth(1).and_then(|rest| {
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -102,7 +113,52 @@ impl Broker {
         });
         let address = SocketAddr::from(([127, 0, 0, 1], port.expect("a port in the log line")));
         process.wait_for_line("Server startup complete");
-        Self { address, process }
+        address
+    }
+
+    /// Stops it as an operator does, by SIGTERM, and waits until it has ended.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        assert_eq!(self.wait_for_exit().code(), Some(0), "{}", self.process.output());
+    }
+
+    /// Ends it by SIGKILL, in the middle of whatever it does.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it on the same data directory, after [`stop`](Broker::stop) or [`kill`](Broker::kill).
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        self.assert_no_panic();
+        self.process.respawn(&self.launch);
+        self.address = Self::ready(&self.process);
+    }
+
+    /// Stops and starts it.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Kills and starts it.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// Where it keeps its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.process.data_dir()
+    }
+
+    /// What the next starts are to be like.
+    pub fn relaunch(&mut self, change: impl FnOnce(Launch) -> Launch) {
+        self.launch = change(self.launch.clone());
     }
 
     /// Waits for a line of the log that contains all parts.
@@ -173,32 +229,34 @@ pub struct Process {
     child: Child,
     watchdog: Child,
     log: Arc<Log>,
-    _data_dir: TempDir,
+    directory: TempDir,
 }
 
 impl Process {
     /// Starts the binary with a data directory of its own.
     pub fn spawn(launch: Launch) -> Self {
-        let data_dir = tempfile::tempdir().expect("a temporary directory");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-        command.args(["--listen", &launch.listen, "--data-dir"]).arg(data_dir.path().join("data"));
-        if let Some(toml) = &launch.config {
-            let path = data_dir.path().join("leveret.toml");
-            std::fs::write(&path, toml).expect("the configuration file can be written");
-            command.arg("--config").arg(path);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (child, log) = spawn_in(directory.path(), &launch);
+        Self { watchdog: watchdog(child.id()), child, log, directory }
+    }
+
+    /// Starts it again, on the same data directory. Its log begins anew.
+    pub fn respawn(&mut self, launch: &Launch) {
+        self.kill();
+        (self.child, self.log) = spawn_in(self.directory.path(), launch);
+        self.watchdog = watchdog(self.child.id());
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join(DATA_DIR)
+    }
+
+    /// Ends the process, if it has not ended, and its watchdog before it: its number may then be another's.
+    fn kill(&mut self) {
+        for child in [&mut self.watchdog, &mut self.child] {
+            let _ = child.kill();
+            let _ = child.wait();
         }
-        command.args(&launch.args).env_remove("RUST_LOG");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LEVERET_")) {
-            command.env_remove(name);
-        }
-        command.envs(launch.env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the broker's binary can be started");
-        let log = Arc::new(Log::default());
-        log.follow(child.stdout.take().expect("piped"));
-        log.follow(child.stderr.take().expect("piped"));
-        let watchdog = watchdog(child.id());
-        Self { child, watchdog, log, _data_dir: data_dir }
     }
 
     #[track_caller]
@@ -231,11 +289,32 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        for child in [&mut self.watchdog, &mut self.child] {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
     }
+}
+
+/// Its name within the directory that each test has.
+const DATA_DIR: &str = "data";
+
+fn spawn_in(directory: &Path, launch: &Launch) -> (Child, Arc<Log>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    command.args(["--listen", &launch.listen, "--data-dir"]).arg(directory.join(DATA_DIR));
+    if let Some(toml) = &launch.config {
+        let path = directory.join("leveret.toml");
+        std::fs::write(&path, toml).expect("the configuration file can be written");
+        command.arg("--config").arg(path);
+    }
+    command.args(&launch.args).env_remove("RUST_LOG");
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LEVERET_")) {
+        command.env_remove(name);
+    }
+    command.envs(launch.env.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the broker's binary can be started");
+    let log = Arc::new(Log::default());
+    log.follow(child.stdout.take().expect("piped"));
+    log.follow(child.stderr.take().expect("piped"));
+    (child, log)
 }
 
 /// Ends the broker when this process ends, however it ends: then its end of the pipe is closed.
