@@ -74,7 +74,8 @@ impl Refused {
         if let Some(Work::Write { epoch, contents, .. }) = core.log.take_now(true) {
             let relief = absorb(&mut self.contents, contents);
             match committer.relieve(std::mem::replace(&mut self.epoch, epoch), &relief) {
-                Ok(()) | Err(CommitError::Full) => {}
+                Ok(()) => {}
+                Err(CommitError::Full) => take_back(&mut self.contents, relief),
                 Err(error) => return Err(error),
             }
         }
@@ -141,6 +142,13 @@ fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
     relief
 }
 
+/// What could not be written on its own waits again. Queues that are gone are in what waits all along.
+fn take_back(waiting: &mut Contents, relief: Contents) {
+    for (id, ranges) in relief.settled {
+        waiting.settled.entry(id).or_default().extend(ranges);
+    }
+}
+
 /// The positions that are to be enqueued.
 fn enqueued(contents: &Contents) -> HashMap<QueueId, Ranges> {
     let mut enqueued: HashMap<QueueId, Ranges> = HashMap::new();
@@ -157,8 +165,10 @@ fn enqueued(contents: &Contents) -> HashMap<QueueId, Ranges> {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::chunk::Chunk;
     use super::super::log::{Change, SyncPolicy};
     use super::super::open::{Engine, Options, open_engine};
+    use super::super::record::{append_prefix, flags};
     use super::super::sim_disk::SimDisk;
     use super::*;
 
@@ -193,5 +203,27 @@ mod tests {
         let disk: Arc<SimDisk> = disk.kill();
         let (_, recovered) = open_engine(disk, OPTIONS).unwrap();
         assert_eq!(recovered.definitions.into_keys().collect::<Vec<_>>(), [[2], [3]]);
+    }
+
+    /// Not even what was settled found room on its own.
+    #[test]
+    fn what_was_settled_while_there_was_no_room_at_all_does_not_come_back() {
+        let disk = SimDisk::new();
+        let (mut engine, _) = open_engine(disk.clone(), OPTIONS).unwrap();
+        let mut record = Vec::new();
+        append_prefix(&mut record, flags::PERSISTENT, b"", b"q", &[0, 0], 0);
+        engine.core.log.enqueue(QueueId(1), 0, &Chunk::of_one(record));
+        define(&mut engine, 1, 200).unwrap();
+        disk.set_capacity(Some(disk.used_bytes()));
+        engine.core.log.settle(QueueId(1), 0, 1);
+        let Some(Work::Write { epoch, contents, .. }) = engine.core.log.take_now(true) else { unreachable!() };
+        let mut refused = Refused::new(&engine.core, epoch, contents);
+        engine.core.log.define(vec![Change { key: vec![2], value: Some(vec![2]) }]);
+        assert!(!refused.try_again(&mut engine.committer, &engine.core).unwrap());
+        disk.set_capacity(None);
+        assert!(refused.try_again(&mut engine.committer, &engine.core).unwrap());
+        let (_, recovered) = open_engine(disk.kill(), OPTIONS).unwrap();
+        assert_eq!(recovered.definitions.len(), 2);
+        assert!(recovered.queues[&QueueId(1)].waiting.is_empty(), "{:?}", recovered.queues);
     }
 }
