@@ -262,6 +262,10 @@ fn a_durable_auto_delete_queue_whose_consumer_was_there_at_a_kill_stays() {
     publisher.keep(&queue, &["one"]);
     publisher.consume(2, &queue, "t");
     publisher.expect_delivery(2);
+    // That it was delivered is on disk, too, once something later is.
+    let fence = unique("fence");
+    publisher.call(2, &durable_queue(&fence));
+    publisher.settle(&fence);
     node.restart();
     let mut peer = node.peer();
     peer.expect_counts(1, &queue, (1, 0));
