@@ -212,22 +212,27 @@ impl Index {
         file.live_bytes -= piece.live_bytes();
     }
 
+    /// Adds a piece behind the others, or to the last of them.
+    fn add(files: &mut BTreeMap<u64, FileInfo>, pieces: &mut BTreeMap<u64, Piece>, piece: Piece) {
+        if let Some(mut last) = pieces.last_entry()
+            && last.get().merges_with(&piece)
+        {
+            Index::count_out(files, last.get());
+            last.get_mut().absorb(&piece);
+            Index::count_in(files, last.get());
+            return;
+        }
+        Index::count_in(files, &piece);
+        pieces.insert(piece.first_seq, piece);
+    }
+
     /// Messages entered a queue.
     pub fn enqueue(&mut self, id: QueueId, piece: Piece) {
         self.changed.insert(id);
         self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
         let queue = self.queues.entry(id).or_default();
         queue.next_seq = queue.next_seq.max(piece.end_seq);
-        if let Some(mut last) = queue.pieces.last_entry()
-            && last.get().merges_with(&piece)
-        {
-            Index::count_out(&mut self.files, last.get());
-            last.get_mut().absorb(&piece);
-            Index::count_in(&mut self.files, last.get());
-            return;
-        }
-        Index::count_in(&mut self.files, &piece);
-        queue.pieces.insert(piece.first_seq, piece);
+        Index::add(&mut self.files, &mut queue.pieces, piece);
     }
 
     /// As [`enqueue`](Self::enqueue), but for those that are known already: files that were not removed in time, or
@@ -293,16 +298,7 @@ impl Index {
     /// Messages left memory that are not durable.
     pub fn spill(&mut self, id: QueueId, piece: Piece) {
         let queue = self.queues.entry(id).or_default();
-        if let Some(mut last) = queue.spilled.last_entry()
-            && last.get().merges_with(&piece)
-        {
-            Index::count_out(&mut self.files, last.get());
-            last.get_mut().absorb(&piece);
-            Index::count_in(&mut self.files, last.get());
-            return;
-        }
-        Index::count_in(&mut self.files, &piece);
-        queue.spilled.insert(piece.first_seq, piece);
+        Index::add(&mut self.files, &mut queue.spilled, piece);
     }
 
     /// Spilled messages are in memory again, or not needed.
