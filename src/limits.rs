@@ -166,13 +166,13 @@ limits! {
     stalled_queue_bytes: u64 = 256 * MIB, in MIB, 1 << 40;
 
     /// Bytes of durable messages that may wait to be written; above it, publishers are not read.
-    unwritten_bytes: u64 = 32 * MIB, in MIB, 1 << 40;
+    unwritten_bytes: u64 = 8 * MIB, in MIB, 1 << 40;
 
     /// Memory held by messages from which queues keep less of those that are on disk.
     durable_resident_bytes: u64 = 128 * MIB, in MIB, 1 << 40;
 
     /// Ready bytes that a deep queue keeps in memory of messages that are on disk.
-    queue_resident_bytes: u64 = 2 * MIB, in 16 * KIB, 1 << 40;
+    queue_resident_bytes: u64 = MIB, in 16 * KIB, 1 << 40;
 
     /// Direct replies that may wait for a requester who does not read them, in bytes; more are dropped.
     reply_queue_bytes: u64 = 16 * MIB, in 16 * KIB, 1 << 40;

@@ -1,5 +1,6 @@
 use std::io::Write;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{self, ExitCode};
 
 use clap::Parser;
 use leveret::cli::{Cli, Command, ServerArgs};
@@ -9,10 +10,17 @@ use leveret::{logging, server};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long the allocator keeps what was freed before it gives it back, in milliseconds. Its own default is a second, and
+/// then somebody has to allocate: a broker that has become idle would keep what a burst took.
+const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        None => serve(cli.server),
+        None => {
+            set_purge_delay();
+            serve(cli.server)
+        }
         Some(Command::CheckConfig(args)) => check_config(args),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Ping(ping)) => report(ping.run()),
@@ -21,6 +29,21 @@ fn main() -> ExitCode {
             Err(error) => report(Err(error)),
         },
     }
+}
+
+/// The allocator reads its settings when the process begins, so it begins anew, with the same id. Whoever has set the
+/// variable wants it so.
+fn set_purge_delay() {
+    let (name, value) = PURGE_DELAY;
+    if std::env::var_os(name).is_some() {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut again = process::Command::new(program);
+    again.arg0(arguments.next().unwrap_or_default()).args(arguments).env(name, value);
+    // It returns only if it fails. Without the setting the broker works as well.
+    let _ = again.exec();
 }
 
 fn serve(args: ServerArgs) -> ExitCode {

@@ -18,8 +18,10 @@ use super::{Epoch, QueueId, queue_key};
 
 /// A block that has so much payload gets no further entry.
 const BLOCK_BYTES: usize = 128 * 1024;
-/// A buffer larger than this is not kept for the next epoch.
-const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
+/// Blocks of so many bytes are written at once, before the whole epoch is encoded.
+const WRITTEN_BYTES: usize = 1024 * 1024;
+/// A buffer larger than this is not kept.
+const KEPT_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
 /// Why an epoch could not be committed.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +64,10 @@ struct Placed {
 #[derive(Default)]
 struct Encoded {
     placed: Vec<Placed>,
-    /// Where in the buffer each block begins and ends.
-    blocks: Vec<(usize, usize)>,
+    /// Where in the epoch each block begins and ends.
+    blocks: Vec<(u64, u64)>,
+    /// Of all blocks that have been written.
+    bytes: u64,
     settled: Vec<(QueueId, Vec<(u64, u64)>)>,
 }
 
@@ -96,15 +100,12 @@ impl Committer {
     /// On `Full` nothing has happened, and the same may be tried again.
     pub fn commit(&mut self, epoch: Epoch, contents: &Contents, sync: bool) -> Result<(), CommitError> {
         self.roll()?;
-        let encoded = self.encode(epoch, contents);
-        let offset = self.write()?;
+        let (encoded, offset) = self.write(epoch, contents)?;
         self.written = epoch;
         if sync {
             self.sync_file()?;
         }
         self.enter(epoch, contents, &encoded, offset);
-        self.buffer.clear();
-        self.buffer.shrink_to(KEPT_BUFFER_BYTES);
         self.core.is_full.store(false, Ordering::Relaxed);
         self.core.log.written(epoch, contents);
         if !self.unsynced {
@@ -116,8 +117,7 @@ impl Committer {
 
     /// Writes an epoch of which nobody is to be told, into whatever room is left, and syncs it.
     pub fn relieve(&mut self, epoch: Epoch, contents: &Contents) -> Result<(), CommitError> {
-        let encoded = self.encode(epoch, contents);
-        let offset = self.write()?;
+        let (encoded, offset) = self.write(epoch, contents)?;
         self.sync_file()?;
         self.enter(epoch, contents, &encoded, offset);
         Ok(())
@@ -151,19 +151,19 @@ impl Committer {
         }
     }
 
-    /// Writes the buffer behind the last epoch and returns where.
-    fn write(&mut self) -> Result<u64, CommitError> {
-        if self.buffer.is_empty() {
-            return Ok(self.journal.end);
-        }
-        if let Err(error) = self.journal.file.write_all_at(&self.buffer, self.journal.end) {
-            self.cut()?;
-            return Err(self.failed("write", &error));
-        }
+    /// Writes an epoch behind the last one. Returns what it came to, and where it begins.
+    fn write(&mut self, epoch: Epoch, contents: &Contents) -> Result<(Encoded, u64), CommitError> {
+        let encoded = match self.encode(epoch, contents) {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                self.cut()?;
+                return Err(self.failed("write", &error));
+            }
+        };
         let offset = self.journal.end;
-        self.journal.end += self.buffer.len() as u64;
-        self.unsynced = true;
-        Ok(offset)
+        self.journal.end += encoded.bytes;
+        self.unsynced |= encoded.bytes > 0;
+        Ok((encoded, offset))
     }
 
     /// Takes back what was written in part. Should this file be followed by another, its end must not look torn: what
@@ -205,7 +205,7 @@ impl Committer {
         }
         for Placed { queue, first_seq, count, bytes, block } in &encoded.placed {
             let (start, end) = encoded.blocks[*block];
-            let place = Place { file: self.journal.number, offset: offset + start as u64, len: (end - start) as u64 };
+            let place = Place { file: self.journal.number, offset: offset + start, len: end - start };
             index.enqueue(*queue, Piece::new(*first_seq, *count, place, *bytes));
         }
         contents.delivered.iter().for_each(|(&queue, &through)| index.deliver(queue, through));
@@ -223,11 +223,12 @@ impl Committer {
         (state.journal_file, state.journal_end) = (self.journal.number, self.journal.end);
     }
 
-    fn encode(&mut self, epoch: Epoch, contents: &Contents) -> Encoded {
-        self.buffer.clear();
+    fn encode(&mut self, epoch: Epoch, contents: &Contents) -> io::Result<Encoded> {
         let head = BlockHead::new(epoch, self.synced, 0, false);
         let mut encoder = Encoder {
             out: &mut self.buffer,
+            file: &*self.journal.file,
+            written: Ok(()),
             at: BlockPlace { file: self.journal.number, offset: self.journal.end },
             head,
             open: None,
@@ -265,8 +266,11 @@ fn ranges(some: &[(u64, u64)]) -> Ranges {
 
 /// Puts entries into blocks.
 struct Encoder<'a> {
+    /// Blocks that are not written yet. It is kept from epoch to epoch.
     out: &'a mut Vec<u8>,
-    /// Where the buffer will be written.
+    file: &'a dyn DiskFile,
+    written: io::Result<()>,
+    /// Where the epoch begins.
     at: BlockPlace,
     /// Of the next block.
     head: BlockHead,
@@ -291,15 +295,30 @@ impl Encoder<'_> {
 
     fn end_block(&mut self, last: bool) {
         let Some(start) = self.open.take() else { return };
-        let at = BlockPlace { offset: self.at.offset + start as u64, ..self.at };
+        let begin = self.encoded.bytes + start as u64;
+        let at = BlockPlace { offset: self.at.offset + begin, ..self.at };
         format::end_block(self.out, start, at, self.head.ending(last));
         self.head.index += 1;
-        self.encoded.blocks.push((start, self.out.len()));
+        self.encoded.blocks.push((begin, self.encoded.bytes + self.out.len() as u64));
+        if self.out.len() >= WRITTEN_BYTES {
+            self.flush();
+        }
     }
 
-    fn finish(mut self) -> Encoded {
+    /// Writes the blocks so far. After a failure nothing more is written.
+    fn flush(&mut self) {
+        if self.written.is_ok() && !self.out.is_empty() {
+            self.written = self.file.write_all_at(self.out, self.at.offset + self.encoded.bytes);
+        }
+        self.encoded.bytes += self.out.len() as u64;
+        self.out.clear();
+        self.out.shrink_to(KEPT_BUFFER_BYTES);
+    }
+
+    fn finish(mut self) -> io::Result<Encoded> {
         self.end_block(true);
-        self.encoded
+        self.flush();
+        self.written.map(|()| self.encoded)
     }
 
     /// The persistent messages of a chunk, but for those that are settled everywhere already.

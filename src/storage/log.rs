@@ -25,7 +25,7 @@ const UNSYNCED_MAX: Duration = Duration::from_millis(200);
 /// Among so many of the last entries a chunk is looked for that enters one more queue.
 const CHUNK_LOOKED_FOR: usize = 32;
 /// An epoch of so many bytes is written at once.
-const WRITTEN_AT_BYTES: usize = 4 * 1024 * 1024;
+const WRITTEN_AT_BYTES: usize = 2 * 1024 * 1024;
 
 /// A definition that changes: its key, and its new value or `None` if it is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
