@@ -46,8 +46,10 @@ pub fn is_sparse(file: &FileInfo) -> bool {
     file.live_bytes * LIVE_SHARE_MAX.1 <= whole * LIVE_SHARE_MAX.0
 }
 
+/// Whether the queues of a journal file have many small pieces each. A file that has less than what its queues need of
+/// it, because many share each message, stays as it is: a copy for each would cost memory and disk without end.
 fn is_mixed(index: &Index, number: u64, file: &FileInfo) -> bool {
-    if file.kind != FileKind::Journal || file.pieces <= FEW_PIECES {
+    if file.kind != FileKind::Journal || file.pieces <= FEW_PIECES || file.live_bytes > file.len {
         return false;
     }
     let is_in = |queue: &QueueIndex| queue.pieces().any(|piece| piece.place.file == number);
@@ -276,5 +278,80 @@ impl Writer<'_> {
         self.end += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::chunk::{Chunk, OpenChunk};
+    use crate::storage::log::{Change, SyncPolicy, Work};
+    use crate::storage::open::{Engine, Options, open_engine};
+    use crate::storage::queue_key;
+    use crate::storage::record::{append_prefix, flags};
+    use crate::storage::sim_disk::SimDisk;
+
+    const QUEUES: u64 = 100;
+    const ROUNDS: u64 = 8;
+
+    const OPTIONS: Options = Options {
+        sync: SyncPolicy::Always,
+        unwritten_max_bytes: 1 << 20,
+        queue_resident_bytes: 0,
+        journal_file_bytes: u64::MAX,
+        reserve_bytes: 0,
+    };
+
+    fn message() -> Arc<Chunk> {
+        let mut prefix = Vec::new();
+        append_prefix(&mut prefix, flags::PERSISTENT, b"", b"key", &[0, 0], 100);
+        let mut open = OpenChunk::default();
+        open.push(&prefix, &[0; 100]);
+        open.close()
+    }
+
+    fn commit(engine: &mut Engine) {
+        let Some(Work::Write { epoch, contents, .. }) = engine.core.log.take_now(true) else { return };
+        engine.committer.commit(epoch, &contents, true).unwrap();
+    }
+
+    /// Which file is compacted when queues have received messages in turn.
+    fn compacted(mut enter: impl FnMut(&Engine, u64)) -> Option<u64> {
+        let disk = SimDisk::new();
+        let (mut engine, _) = open_engine(disk.clone(), OPTIONS).unwrap();
+        let define = |id| Change { key: queue_key(QueueId(id)), value: Some(vec![1]) };
+        engine.core.log.define((0..=QUEUES).map(define).collect());
+        for round in 0..ROUNDS {
+            enter(&engine, round);
+            commit(&mut engine);
+            // So that no queue's messages lie in consecutive blocks.
+            engine.core.log.enqueue(QueueId(QUEUES), round, &message());
+            commit(&mut engine);
+        }
+        drop(engine);
+        // A journal file is sealed by the next start.
+        let (engine, _) = open_engine(disk, OPTIONS).unwrap();
+        candidate(&engine.core)
+    }
+
+    #[test]
+    fn a_file_of_which_each_queue_has_many_small_pieces_is_copied() {
+        let file = compacted(|engine, round| {
+            for id in 0..QUEUES {
+                engine.core.log.enqueue(QueueId(id), round, &message());
+            }
+        });
+        assert!(file.is_some());
+    }
+
+    #[test]
+    fn a_file_whose_messages_many_queues_share_is_not_copied_for_each() {
+        let file = compacted(|engine, round| {
+            let shared = message();
+            for id in 0..QUEUES {
+                engine.core.log.enqueue(QueueId(id), round, &shared);
+            }
+        });
+        assert_eq!(file, None);
     }
 }
