@@ -10,6 +10,8 @@ use super::format::{FILE_HEAD_BYTES, FileKind};
 
 /// Room is reclaimed at most so often, unless a checkpoint is due.
 const RECLAIM_INTERVAL: Duration = Duration::from_secs(1);
+/// What could not be done is not tried again sooner.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -38,21 +40,28 @@ pub struct Janitor {
     core: Arc<Core>,
     checkpoint: Checkpoint,
     last: Instant,
+    /// The last attempt found no room.
+    failed: bool,
     /// The file of the journal at which the last checkpoint ends.
     journal_file: u64,
 }
 
 impl Janitor {
     pub fn new(core: Arc<Core>, checkpoint: Checkpoint) -> Janitor {
-        Janitor { core, checkpoint, last: Instant::now(), journal_file: 0 }
+        Janitor { core, checkpoint, last: Instant::now(), failed: false, journal_file: 0 }
     }
 
     /// Does what is due: a checkpoint when the journal has begun a new file, compaction of files that waste room.
     pub fn look(&mut self) -> Result<(), JanitorError> {
+        if self.failed && self.last.elapsed() < RETRY_INTERVAL {
+            return Ok(());
+        }
         let is_due = self.core.state().journal_file != self.journal_file;
         if is_due || (self.last.elapsed() >= RECLAIM_INTERVAL && self.wastes_room()) {
             self.last = Instant::now();
-            self.clean()?;
+            let cleaned = self.clean();
+            self.failed = cleaned.is_err();
+            return cleaned;
         }
         Ok(())
     }
@@ -161,5 +170,46 @@ impl Bell {
             return false;
         }
         !*self.rung.wait_timeout(stopping, LOOK).expect("as above").0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::chunk::OpenChunk;
+    use crate::storage::log::{Change, SyncPolicy, Work};
+    use crate::storage::open::{Engine, Options, open_engine};
+    use crate::storage::record::{append_prefix, flags};
+    use crate::storage::sim_disk::SimDisk;
+    use crate::storage::{QueueId, queue_key};
+
+    #[test]
+    fn what_found_no_room_is_not_tried_again_at_once() {
+        let options = Options {
+            sync: SyncPolicy::Always,
+            unwritten_max_bytes: 1 << 20,
+            queue_resident_bytes: 0,
+            journal_file_bytes: 100,
+            reserve_bytes: 0,
+        };
+        let disk = SimDisk::new();
+        let (mut engine, _) = open_engine(disk.clone(), options).unwrap();
+        let commit = |engine: &mut Engine| {
+            let Some(Work::Write { epoch, contents, .. }) = engine.core.log.take_now(true) else { panic!() };
+            engine.committer.commit(epoch, &contents, true).unwrap();
+        };
+        let queue = QueueId(1);
+        engine.core.log.define(vec![Change { key: queue_key(queue), value: Some(vec![1]) }]);
+        let mut messages = OpenChunk::default();
+        let mut prefix = Vec::new();
+        append_prefix(&mut prefix, flags::PERSISTENT, b"", b"key", &[0, 0], 100);
+        (0..10).for_each(|_| messages.push(&prefix, &[0; 100]));
+        engine.core.log.enqueue(queue, 0, &messages.close());
+        commit(&mut engine);
+        engine.core.log.settle(queue, 0, 9);
+        commit(&mut engine);
+        disk.set_capacity(Some(disk.used_bytes()));
+        assert!(matches!(engine.janitor.look(), Err(JanitorError::Later(_))), "there is one message to be copied");
+        assert!(engine.janitor.look().is_ok(), "it rests");
     }
 }
