@@ -303,20 +303,20 @@ impl Log {
 
     /// A durable queue is gone. Called under the queue's lock.
     pub fn drop_queue(&self, queue: QueueId) -> Epoch {
-        let mut filling = self.lock();
-        filling.contents.settled.remove(&queue);
-        filling.contents.delivered.remove(&queue);
-        drop(filling);
-        self.add_definition(Entry::DropQueue(queue))
+        self.add_definition(|contents| {
+            contents.settled.remove(&queue);
+            contents.delivered.remove(&queue);
+            contents.entries.push(Entry::DropQueue(queue));
+        })
     }
 
     /// Definitions changed, all at once or not at all. Called under the topology mutex.
     pub fn define(&self, changes: Vec<Change>) -> Epoch {
-        self.add_definition(Entry::Define(changes))
+        self.add_definition(|contents| contents.entries.push(Entry::Define(changes)))
     }
 
-    fn add_definition(&self, entry: Entry) -> Epoch {
-        let epoch = self.add(|filling| filling.contents.entries.push(entry));
+    fn add_definition(&self, add: impl FnOnce(&mut Contents)) -> Epoch {
+        let epoch = self.add(|filling| add(&mut filling.contents));
         self.defined.fetch_max(epoch.0, Ordering::AcqRel);
         epoch
     }
