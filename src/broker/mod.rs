@@ -7,6 +7,7 @@ pub mod definitions;
 pub mod exchange;
 mod open;
 pub mod outbox;
+pub mod policy;
 pub mod queue;
 pub mod router;
 #[cfg(test)]
