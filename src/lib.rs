@@ -13,4 +13,5 @@ pub mod logging;
 mod model_testing;
 pub mod server;
 pub mod storage;
+pub mod time;
 pub mod wire;

@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod arguments;
 pub mod binding;
+pub mod dead_letter;
 pub mod definitions;
 pub mod exchange;
 mod open;
@@ -16,6 +17,7 @@ mod simulation;
 pub(crate) mod test_rows;
 pub mod user;
 pub mod vhost;
+pub mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,6 +30,7 @@ use self::outbox::{Item, Outbox, Wakes};
 use self::queue::{Leaving, Queue};
 use self::user::UserStore;
 use self::vhost::VHost;
+use self::worker::Worker;
 use crate::config::Config;
 use crate::connection::sasl::Sasl;
 use crate::storage::store::Store;
@@ -50,6 +53,8 @@ pub struct Broker {
     next_connection: AtomicU64,
     pub alarm: Alarm,
     stopping: AtomicBool,
+    /// Who attends to queues; somebody has to let it run.
+    pub worker: Arc<Worker>,
     /// Where what is durable is kept; nothing is without.
     pub store: Option<Arc<Store>>,
 }
@@ -59,14 +64,16 @@ impl Broker {
     pub fn new(config: Config) -> Arc<Broker> {
         let users = config.user_store();
         let vhosts: Vec<Arc<str>> = config.vhosts.iter().map(|name| name.as_str().into()).collect();
-        let vhosts = vhosts.into_iter().map(|name| (name.clone(), VHost::new(name)));
-        Broker::build(config, users, vhosts, None)
+        let worker = Arc::<Worker>::default();
+        let vhost = |name: Arc<str>| (name.clone(), VHost::build(name, None, worker.clone()));
+        Broker::build(config, users, vhosts.into_iter().map(vhost), worker.clone(), None)
     }
 
     fn build(
         config: Config,
         users: UserStore,
         vhosts: impl Iterator<Item = (Arc<str>, Arc<VHost>)>,
+        worker: Arc<Worker>,
         store: Option<Arc<Store>>,
     ) -> Arc<Broker> {
         Arc::new(Broker {
@@ -78,6 +85,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             alarm: Alarm::default(),
             stopping: AtomicBool::new(false),
+            worker,
             config,
         })
     }

@@ -8,6 +8,7 @@ use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError
 use super::queue::{Queue, QueueDefinition, QueueId};
 use super::user::UserStore;
 use super::vhost::VHost;
+use super::worker::Worker;
 use super::{Broker, arguments::Resource};
 use crate::config::{Config, UserConfig};
 use crate::storage::log::Change;
@@ -45,7 +46,7 @@ impl Broker {
         rebuilt.add_configured_vhosts(&config);
         rebuilt.put_configured_users(&config, is_first_start);
         rebuilt.tidy();
-        Ok(Broker::build(config, rebuilt.users, rebuilt.vhosts.into_iter(), Some(store)))
+        Ok(Broker::build(config, rebuilt.users, rebuilt.vhosts.into_iter(), rebuilt.worker, Some(store)))
     }
 }
 
@@ -56,8 +57,9 @@ struct Rebuilt<'a> {
     vhosts: HashMap<Arc<str>, Arc<VHost>>,
     users: UserStore,
     queues: HashMap<QueueId, Arc<Queue>>,
-    /// What waits in queues whose rows have not come.
-    waiting: HashMap<QueueId, RecoveredQueue>,
+    worker: Arc<Worker>,
+    /// What waits in queues whose rows have not come, level by level.
+    levels: HashMap<QueueId, Vec<(u8, RecoveredQueue)>>,
     /// Exchanges that have lost a binding, by virtual host.
     bereaved: Vec<(Arc<VHost>, Arc<str>)>,
     bindings: usize,
@@ -71,7 +73,8 @@ impl<'a> Rebuilt<'a> {
             vhosts: HashMap::new(),
             users: UserStore::new(config.loopback_users.iter().cloned()),
             queues: HashMap::new(),
-            waiting,
+            worker: Arc::default(),
+            levels: by_level(waiting),
             bereaved: Vec::new(),
             bindings: 0,
             changes: Vec::new(),
@@ -93,7 +96,7 @@ impl<'a> Rebuilt<'a> {
     }
 
     fn add_vhost(&mut self, name: Arc<str>) {
-        self.vhosts.insert(name.clone(), VHost::with_store(name, self.store.clone()));
+        self.vhosts.insert(name.clone(), VHost::build(name, Some(self.store.clone()), self.worker.clone()));
     }
 
     fn vhost(&self, name: &str, what: impl FnOnce() -> String) -> Result<&Arc<VHost>, OpenError> {
@@ -104,8 +107,9 @@ impl<'a> Rebuilt<'a> {
     fn add_queue(&mut self, id: QueueId, definition: QueueDefinition) -> Result<(), OpenError> {
         let resource = Resource::queue(&definition.name, &definition.vhost);
         let vhost = self.vhost(&definition.vhost, || resource.to_string())?.clone();
-        let waiting = self.waiting.remove(&id).unwrap_or_default();
-        let queue = Queue::recovered(definition, id, self.store, &waiting);
+        let waiting: Vec<_> = self.levels.remove(&id).unwrap_or_default();
+        let waiting = waiting.iter().map(|(level, found)| (*level, found));
+        let queue = Queue::recovered(definition, id, vhost.surroundings(), waiting);
         self.queues.insert(id, queue.clone());
         if let Some(deleted) = vhost.restore_queue(queue) {
             tracing::warn!(
@@ -172,8 +176,8 @@ impl<'a> Rebuilt<'a> {
     /// Logs what has changed, and drops what nobody refers to.
     fn tidy(&mut self) {
         let log = &self.store.log;
-        let left_over = self.waiting.len();
-        self.waiting.keys().for_each(|&id| _ = log.drop_queue(id));
+        let left_over = self.levels.len();
+        self.levels.keys().for_each(|&id| _ = log.drop_queue(id));
         if left_over > 0 {
             tracing::warn!("the messages of {left_over} queues are dropped: the queues are not defined");
         }
@@ -191,6 +195,14 @@ impl<'a> Rebuilt<'a> {
             self.bindings
         );
     }
+}
+
+fn by_level(waiting: HashMap<QueueId, RecoveredQueue>) -> HashMap<QueueId, Vec<(u8, RecoveredQueue)>> {
+    let mut levels: HashMap<QueueId, Vec<(u8, RecoveredQueue)>> = HashMap::new();
+    for (id, found) in waiting {
+        levels.entry(id.base()).or_default().push((id.level(), found));
+    }
+    levels
 }
 
 #[cfg(test)]

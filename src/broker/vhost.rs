@@ -20,7 +20,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use dashmap::DashMap;
 
@@ -29,7 +29,8 @@ use self::operation::Operation;
 pub use self::queues::{QueueDeclare, REPLY_TO, REPLY_TO_ALIAS, REPLY_TO_PREFIX};
 use crate::broker::binding::Destinations;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
-use crate::broker::queue::Queue;
+use crate::broker::queue::{Queue, Surroundings};
+use crate::broker::worker::Worker;
 use crate::error::Fault;
 use crate::storage::store::Store;
 
@@ -56,6 +57,9 @@ pub struct VHost {
     topology: Mutex<Topology>,
     /// Where what is durable is kept; nothing is without.
     store: Option<Arc<Store>>,
+    /// Who attends to its queues.
+    worker: Arc<Worker>,
+    this: Weak<VHost>,
 }
 
 /// What only those who change it look at.
@@ -69,29 +73,33 @@ struct Topology {
 impl VHost {
     /// A virtual host of which nothing is durable, whatever is asked.
     pub fn new(name: impl Into<Arc<str>>) -> Arc<VHost> {
-        VHost::build(name.into(), None)
+        VHost::build(name.into(), None, Arc::default())
     }
 
-    /// A virtual host that keeps what is durable in a store. Its own row is written by whoever creates it.
-    pub fn with_store(name: impl Into<Arc<str>>, store: Arc<Store>) -> Arc<VHost> {
-        VHost::build(name.into(), Some(store))
-    }
-
-    fn build(name: Arc<str>, store: Option<Arc<Store>>) -> Arc<VHost> {
-        let vhost = VHost {
+    /// A virtual host that keeps what is durable in a store, if there is one, and whose queues `worker` attends to. Its own
+    /// row is written by whoever creates it.
+    pub fn build(name: Arc<str>, store: Option<Arc<Store>>, worker: Arc<Worker>) -> Arc<VHost> {
+        let vhost = Arc::new_cyclic(|this| VHost {
             name,
             exchanges: DashMap::new(),
             queues: DashMap::new(),
             reply_queues: DashMap::new(),
             topology: Mutex::new(Topology::default()),
             store,
-        };
+            worker,
+            this: this.clone(),
+        });
         for (name, kind) in PREDECLARED {
             let mut definition = ExchangeDefinition::durable(name, kind);
             definition.internal = name == TRACE_EXCHANGE;
             vhost.exchanges.insert(name.into(), Exchange::new(definition));
         }
-        Arc::new(vhost)
+        vhost
+    }
+
+    /// What a queue of this virtual host belongs to.
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings { store: self.store.clone(), worker: self.worker.clone(), vhost: self.this.clone() }
     }
 
     pub fn name(&self) -> &Arc<str> {

@@ -25,6 +25,8 @@ pub struct Confirms {
     listed: bool,
     /// What has to be kept first, in the order of the tags; the epochs grow.
     waiting: VecDeque<Waiting>,
+    /// Those that are not answered yet and were refused by a queue; ascending.
+    refused: VecDeque<u64>,
 }
 
 /// Publishes up to a tag, and the epoch with which they are kept.
@@ -39,6 +41,17 @@ impl Confirms {
     pub fn count(&mut self, publishes: u64) -> bool {
         self.published += publishes;
         !std::mem::replace(&mut self.listed, true)
+    }
+
+    /// The number of the last publish.
+    pub fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Some of the last publishes were refused by a queue, whatever becomes of them in others. `numbers` are ascending.
+    pub fn refuse(&mut self, numbers: Vec<u64>) {
+        self.refused.extend(numbers);
+        debug_assert!(self.refused.iter().is_sorted());
     }
 
     /// The turn has come to this channel, or it is answered before that.
@@ -101,6 +114,26 @@ impl Confirms {
 
     #[inline]
     fn answer(&mut self, outcome: Outcome, through: u64, channel: u16, out: &mut Vec<u8>) {
+        while let Some(&refused) = self.refused.front()
+            && refused <= through
+        {
+            self.refused.pop_front();
+            if refused > self.answered + 1 {
+                self.answer_alike(outcome, refused - 1, channel, out);
+            }
+            let mut last = refused;
+            while self.refused.pop_front_if(|next| *next == last + 1 && *next <= through).is_some() {
+                last += 1;
+            }
+            self.answer_alike(Outcome::Refused, last, channel, out);
+        }
+        if through > self.answered {
+            self.answer_alike(outcome, through, channel, out);
+        }
+    }
+
+    #[inline]
+    fn answer_alike(&mut self, outcome: Outcome, through: u64, channel: u16, out: &mut Vec<u8>) {
         let multiple = through - self.answered > 1;
         self.answered = through;
         if outcome == Outcome::Kept {

@@ -252,19 +252,19 @@ impl Channel {
     }
 
     /// Writes messages that were assigned to a consumer of this channel, and files them if they are to be acknowledged.
-    /// If not, they are settled: returns the positions of durable ones, as first and end.
+    /// If not, they are settled: returns the positions of durable ones, as level, first and end.
     pub fn deliver(
         &mut self,
         slot: ConsumerSlot,
         run: Run,
         session: &Session,
         out: &mut Vec<u8>,
-    ) -> Option<(u64, u64)> {
+    ) -> Option<(u8, u64, u64)> {
         let first_tag = self.take_tags(run.count);
         let consumer = session.consumer(slot).expect("nothing is assigned to a consumer that has gone");
         deliver::deliveries(out, self.recipient(consumer.tag.as_bytes(), session), first_tag, &run);
         if consumer.no_ack {
-            let settled = run.epoch.is_some().then(|| (run.first_seq, run.end_seq()));
+            let settled = run.epoch.is_some().then(|| (run.lane, run.first_seq, run.end_seq()));
             run.settle();
             return settled;
         }

@@ -211,6 +211,9 @@ impl Channel {
             M::Commit(_) => {
                 let transaction = self.take_transaction()?;
                 let until = self.commit(transaction, session, scratch);
+                if !scratch.batch.take_refused(self.number).is_empty() {
+                    return Err(Fault::precondition_failed("partial tx completion"));
+                }
                 (until, M::CommitOk(tx::CommitOk {}))
             }
             M::Rollback(_) => {
@@ -253,7 +256,8 @@ impl Channel {
             }
             credit += if delivered.from.consumer.is_some() { delivered.run.count } else { 0 };
             let super::ledger::DeliveredFrom { queue, consumer } = delivered.from;
-            scratch.settle(Settled { queue, consumer, run: delivered.run }, &mut session.routes);
+            let how = super::how_settled(outcome);
+            scratch.settle(Settled { queue, consumer, run: delivered.run, how }, &mut session.routes);
         }
         session.apply(scratch);
         self.give_credit_back(credit, session, scratch);

@@ -23,7 +23,7 @@ pub use self::suspension::{Resumed, Suspended};
 use self::transaction::Transaction;
 use crate::broker::outbox::ConsumerSlot;
 use crate::broker::queue::limiter::ChannelLimiter;
-use crate::broker::queue::{HowReturned, Queue, QueueId, Returned};
+use crate::broker::queue::{HowReturned, HowSettled, Queue, QueueId, Returned};
 use crate::connection::scratch::{Scratch, Settled};
 use crate::connection::session::Session;
 use crate::error::Fault;
@@ -91,10 +91,11 @@ impl Channel {
         }
         let mut credit = 0;
         let routes = &mut session.routes;
+        let how = how_settled(settle.outcome);
         self.take_outstanding(settle, |delivered| {
             let ledger::DeliveredFrom { queue, consumer } = delivered.from;
             credit += if consumer.is_some() { delivered.run.count } else { 0 };
-            scratch.settle(Settled { queue, consumer, run: delivered.run }, routes);
+            scratch.settle(Settled { queue, consumer, run: delivered.run, how }, routes);
         })?;
         self.ledger.sweep();
         self.give_credit_back(credit, session, scratch);
@@ -144,6 +145,7 @@ impl Channel {
     pub fn confirm(&mut self, session: &mut Session, scratch: &mut Scratch) {
         let Mode::Confirm(confirms) = &mut self.mode else { return };
         confirms.unlist();
+        confirms.refuse(scratch.batch.take_refused(self.number));
         let epoch = scratch.batch.epoch();
         if epoch.is_some() || confirms.is_waiting() {
             return self.confirm_when_kept(epoch, session, scratch);
@@ -233,6 +235,11 @@ impl Channel {
     fn reply(&self, scratch: &mut Scratch, class: AMQPClass) {
         method::encode(&mut scratch.out, self.number, class);
     }
+}
+
+/// What an outcome other than requeuing means to the queue.
+fn how_settled(outcome: Outcome) -> HowSettled {
+    if outcome == Outcome::Rejected { HowSettled::Rejected } else { HowSettled::Acked }
 }
 
 fn unsettled(delivered: ledger::Delivered) -> (Arc<Queue>, Returned) {

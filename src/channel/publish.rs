@@ -7,7 +7,7 @@ use super::content::{Incoming, check_header};
 use super::transaction::Staged;
 use super::{Channel, Mode};
 use crate::broker::exchange::Exchange;
-use crate::connection::routes::TargetId;
+use crate::connection::routes::{Origin, TargetId};
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
 use crate::error::Fault;
@@ -133,6 +133,9 @@ impl Channel {
         let Some(target) = template.target.filter(|target| !session.routes.queues(*target).is_empty()) else {
             return 0;
         };
+        if session.routes.may_refuse(target) {
+            return 0;
+        }
         let frame_bytes = template.wire.len() + template.body_bytes + 1;
         scratch.settle_before_publishing_to(target, &session.routes);
         let mut chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
@@ -252,8 +255,14 @@ impl Channel {
             }
             return Ok(None);
         }
-        enqueue(target, body, session, scratch);
+        enqueue(target, body, self.origin(), session, scratch);
         Ok(same_for_alike.then_some(target))
+    }
+
+    /// Who is to be told if the last publish is refused.
+    fn origin(&self) -> Origin {
+        let number = if let Mode::Confirm(confirms) = &self.mode { confirms.published() } else { 0 };
+        Origin { channel: self.number, number }
     }
 
     fn count_published(&mut self, count: u64, scratch: &mut Scratch) {
@@ -319,11 +328,12 @@ impl Channel {
                 continue;
             }
             let target = session.routes.target(&queues);
+            let origin = Origin { channel: self.number, number: 1 };
+            let (batch, routes, wakes) = (&mut scratch.batch, &mut session.routes, &mut scratch.wakes);
             if record.len() >= OWN_CHUNK_BYTES {
-                scratch.batch.enqueue_alone(&mut session.routes, target, record, &mut scratch.wakes);
+                batch.enqueue_alone(routes, target, record, origin, wakes);
             } else {
-                let chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
-                chunk.push(view.prefix(), view.body());
+                batch.push(routes, target, (view.prefix(), view.body()), origin, wakes);
             }
         }
     }
@@ -356,13 +366,13 @@ impl Body<'_> {
     }
 }
 
-fn enqueue(target: TargetId, body: Body<'_>, session: &mut Session, scratch: &mut Scratch) {
+fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, session: &mut Session, scratch: &mut Scratch) {
     scratch.settle_before_publishing_to(target, &session.routes);
     let Scratch { prefix, batch, wakes, .. } = scratch;
     if prefix.len() + body.bytes().len() >= OWN_CHUNK_BYTES {
-        batch.enqueue_alone(&mut session.routes, target, body.into_record(prefix), wakes);
+        batch.enqueue_alone(&mut session.routes, target, body.into_record(prefix), origin, wakes);
     } else {
-        batch.chunk(&mut session.routes, target, wakes).push(prefix, body.bytes());
+        batch.push(&mut session.routes, target, (prefix, body.bytes()), origin, wakes);
     }
 }
 

@@ -121,6 +121,11 @@ impl Routes {
         &self.targets[target.0 as usize].queues
     }
 
+    /// Whether some of the queues may refuse what is published to them.
+    pub fn may_refuse(&self, target: TargetId) -> bool {
+        self.queues(target).iter().any(|queue| queue.refuses())
+    }
+
     /// Begins a new batch: routes are looked at again before they are used. The batch before must have been flushed.
     pub fn begin_batch(&mut self) {
         self.batch += 1;
@@ -140,6 +145,17 @@ impl Routes {
 struct Bucket {
     target: TargetId,
     chunk: OpenChunk,
+    /// Where each message came from, if it may be refused.
+    origins: Vec<Origin>,
+    may_refuse: bool,
+}
+
+/// Who published a message, to be told if it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    pub channel: u16,
+    /// Counts the publishes of that channel from 1; 0 if nobody is to be told.
+    pub number: u64,
 }
 
 /// Messages read and not yet in their queues. It belongs to the thread and is empty between two turns of a connection.
@@ -156,6 +172,10 @@ pub struct Batch {
     /// Bytes published since then.
     published_bytes: u64,
     epoch: Epoch,
+    /// Messages that were refused since this was last taken.
+    refused: Vec<Origin>,
+    /// Whether every queue may refuse, though nobody is told.
+    may_refuse: bool,
     pub flow_bytes: u64,
 }
 
@@ -165,6 +185,11 @@ const OPEN_CHUNKS_MAX: usize = 512;
 const KEPT_BUCKETS: usize = 128;
 
 impl Batch {
+    /// One for messages that no client publishes: who refuses them may.
+    pub fn of_broker() -> Batch {
+        Batch { may_refuse: true, flow_bytes: u64::MAX, ..Batch::default() }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.open == 0
     }
@@ -202,9 +227,11 @@ impl Batch {
         }
         let index = self.open;
         if index == self.buckets.len() {
-            self.buckets.push(Bucket { target, chunk: OpenChunk::default() });
+            let (chunk, origins) = (OpenChunk::default(), Vec::new());
+            self.buckets.push(Bucket { target, chunk, origins, may_refuse: false });
         }
         self.buckets[index].target = target;
+        self.buckets[index].may_refuse = self.may_refuse || routes.may_refuse(target);
         routes.targets[target.0 as usize].open = Some(index as u32);
         self.open += 1;
         self.open_to_several += usize::from(to_several);
@@ -227,27 +254,74 @@ impl Batch {
             let chunk = bucket.chunk.close();
             let _hold = hold(&routes.store, &chunk, &target.queues);
             for queue in &target.queues {
-                let Enqueued { ready_bytes, epoch } = queue.enqueue(&chunk, wakes);
+                let Enqueued { ready_bytes, epoch, refused } = queue.enqueue(&chunk, bucket.may_refuse, wakes);
                 self.epoch = self.epoch.max(epoch);
                 note_pressure(&mut self.pressed, self.flow_bytes, queue, ready_bytes);
+                let indexes = refused.into_iter().flat_map(|(first, end)| first..end);
+                self.refused.extend(indexes.filter_map(|index| bucket.origins.get(index as usize)));
             }
+            bucket.origins.clear();
         }
         self.open = 0;
         self.open_to_several = 0;
         self.buckets.truncate(KEPT_BUCKETS);
     }
 
+    /// Appends a message to the open chunk for a target.
+    #[inline]
+    pub fn push(
+        &mut self,
+        routes: &mut Routes,
+        target: TargetId,
+        (prefix, body): (&[u8], &[u8]),
+        origin: Origin,
+        wakes: &mut Wakes,
+    ) {
+        self.chunk(routes, target, wakes).push(prefix, body);
+        if let Some(open) = routes.targets[target.0 as usize].open {
+            let bucket = &mut self.buckets[open as usize];
+            if bucket.may_refuse {
+                bucket.origins.push(origin);
+            }
+        }
+    }
+
     /// Hands over a message that has a chunk of its own, after all that were published before it.
-    pub fn enqueue_alone(&mut self, routes: &mut Routes, target: TargetId, record: Vec<u8>, wakes: &mut Wakes) {
+    pub fn enqueue_alone(
+        &mut self,
+        routes: &mut Routes,
+        target: TargetId,
+        record: Vec<u8>,
+        origin: Origin,
+        wakes: &mut Wakes,
+    ) {
         self.flush(routes, wakes);
         self.published_bytes += record.len() as u64;
         let chunk = Chunk::of_one(record);
         let _hold = hold(&routes.store, &chunk, routes.queues(target));
         for queue in routes.queues(target) {
-            let Enqueued { ready_bytes, epoch } = queue.enqueue(&chunk, wakes);
+            let Enqueued { ready_bytes, epoch, refused } = queue.enqueue(&chunk, true, wakes);
             self.epoch = self.epoch.max(epoch);
             note_pressure(&mut self.pressed, self.flow_bytes, queue, ready_bytes);
+            self.refused.extend((!refused.is_empty()).then_some(origin));
         }
+    }
+
+    /// Takes the numbers of the publishes of a channel that some queue has refused, ascending.
+    pub fn take_refused(&mut self, channel: u16) -> Vec<u64> {
+        if self.refused.is_empty() {
+            return Vec::new();
+        }
+        let of_channel = self.refused.extract_if(.., |origin| origin.channel == channel);
+        let mut numbers: Vec<u64> = of_channel.map(|origin| origin.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    /// Forgets what was refused and nobody asked for.
+    pub fn forget_refused(&mut self) {
+        self.refused.clear();
     }
 
     /// The epoch with which all that was flushed since it was last taken is kept; none if nothing of it is to be.

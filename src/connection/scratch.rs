@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::broker::outbox::Wakes;
-use crate::broker::queue::{ConsumerKey, Queue};
+use crate::broker::queue::{ConsumerKey, HowSettled, Queue};
 use crate::connection::routes::{Batch, Routes, TargetId};
 use crate::storage::Epoch;
 use crate::storage::chunk::Run;
@@ -16,6 +16,7 @@ pub struct Settled {
     pub queue: Arc<Queue>,
     pub consumer: Option<ConsumerKey>,
     pub run: Run,
+    pub how: HowSettled,
 }
 
 /// What a turn of a connection works with. Empty between two turns, but for the buffers' capacity.
@@ -60,6 +61,7 @@ impl Scratch {
             let result = turn(scratch);
             scratch.out.clear();
             scratch.batch.take_epoch();
+            scratch.batch.forget_refused();
             scratch.settled_in = Epoch::NONE;
             if scratch.out.capacity() > KEPT_OUT_BYTES {
                 scratch.out = Vec::new();
@@ -101,13 +103,14 @@ impl Scratch {
 
     fn apply_settled(&mut self) {
         let mut settled = self.settled.drain(..).peekable();
-        while let Some(Settled { queue, consumer, run }) = settled.next() {
+        while let Some(Settled { queue, consumer, run, how }) = settled.next() {
             let mut of_queue: SmallVec<[(Option<ConsumerKey>, Run); 8]> = SmallVec::new();
             of_queue.push((consumer, run));
-            while let Some(Settled { consumer, run, .. }) = settled.next_if(|next| Arc::ptr_eq(&next.queue, &queue)) {
+            let goes_on = |next: &Settled| Arc::ptr_eq(&next.queue, &queue) && next.how == how;
+            while let Some(Settled { consumer, run, .. }) = settled.next_if(goes_on) {
                 of_queue.push((consumer, run));
             }
-            let epoch = queue.settle(of_queue, &mut self.wakes);
+            let epoch = queue.settle(of_queue, how, &mut self.wakes);
             self.settled_in = self.settled_in.max(epoch);
         }
     }

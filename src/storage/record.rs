@@ -39,6 +39,8 @@ pub mod flags {
     pub const PRIORITY: u16 = 1 << 2;
     /// The message has a `headers` table.
     pub const HEADERS: u16 = 1 << 3;
+    /// The message is a dead letter: what its headers say of deaths is true.
+    pub const DEAD_LETTER: u16 = 1 << 4;
 
     /// These flags and that of a priority, which goes with them.
     pub const fn with_priority(flags: u16, priority: u8) -> u16 {

@@ -121,4 +121,23 @@ impl ColdRanges {
         self.loading.take_if(|loading| *loading == from_seq)?;
         self.ranges.remove(&from_seq)
     }
+
+    /// Takes messages off the front, so many at most, where every position has one, in the journal alone, and none is being
+    /// read. Returns their positions, as first and end, and their bytes.
+    pub fn take_front(&mut self, messages: u64) -> Option<(u64, u64, u64)> {
+        let (&first_seq, range) = self.ranges.first_key_value()?;
+        let is_dense = range.count == range.end_seq - range.first_seq;
+        if !is_dense || range.spilled || !range.logged || self.loading.is_some() || messages == 0 {
+            return None;
+        }
+        let mut range = self.ranges.remove(&first_seq)?;
+        let taken = messages.min(range.count);
+        let bytes = if taken == range.count { range.bytes } else { range.bytes / range.count * taken };
+        let end_seq = first_seq + taken;
+        if taken < range.count {
+            (range.first_seq, range.count, range.bytes) = (end_seq, range.count - taken, range.bytes - bytes);
+            self.ranges.insert(end_seq, range);
+        }
+        Some((first_seq, end_seq, bytes))
+    }
 }

@@ -69,6 +69,15 @@ impl Consumer {
         self.limited.is_none() && capacity.messages > 0 && capacity.bytes > self.new.window_bytes / 2
     }
 
+    /// Whether nothing that it was given is unsettled or on its way.
+    fn is_idle(&self) -> bool {
+        self.unacked == 0 && self.unsent_bytes == 0
+    }
+
+    fn is_outranked_by(&self, other: Option<&Consumer>) -> bool {
+        other.is_some_and(|other| other.new.priority > self.new.priority)
+    }
+
     /// Whether only its socket holds it back: it would take more at once if it read faster.
     pub fn is_held_by_socket(&self) -> bool {
         let capacity = self.capacity();
@@ -97,9 +106,83 @@ pub struct Consumers {
     next_ticket: u64,
     /// By falling priority.
     rings: Vec<Ring>,
+    /// Whether only one of them is given anything, and who.
+    single: Option<SingleActive>,
+}
+
+/// Who is served where only one is.
+#[derive(Default)]
+struct SingleActive {
+    active: Option<u32>,
 }
 
 impl Consumers {
+    /// Has only one consumer served at a time, or all of them.
+    pub fn set_single_active(&mut self, single: bool) {
+        if single != self.single.is_some() {
+            self.single = single.then(SingleActive::default);
+            self.rings.clear();
+            for index in 0..self.slab.len() {
+                if let Some(consumer) = &mut self.slab[index] {
+                    consumer.in_ring = false;
+                }
+            }
+            self.elect();
+            (0..self.slab.len() as u32).for_each(|index| self.rejoin(index));
+        }
+    }
+
+    /// Whether only one consumer is served at a time.
+    pub fn is_single_active(&self) -> bool {
+        self.single.is_some()
+    }
+
+    /// Where only one is served: lets the one with the highest priority, and of these the first, take over. One who is
+    /// served stays so until nobody of a higher priority waits, or until all that it holds is settled.
+    fn elect(&mut self) {
+        let Some(single) = &self.single else { return };
+        let rank = |consumer: &Consumer| (std::cmp::Reverse(consumer.new.priority), consumer.id);
+        let candidates = (0..).zip(&self.slab).filter_map(|(index, slot)| Some((index, slot.as_ref()?)));
+        let best = candidates.min_by_key(|(_, consumer)| rank(consumer)).map(|(index, _)| index);
+        let active = single.active.and_then(|index| Some((index, self.slab.get(index as usize)?.as_ref()?)));
+        if let (Some((index, consumer)), Some(best)) = (active, best)
+            && (index == best || !consumer.is_outranked_by(self.slab[best as usize].as_ref()))
+        {
+            return;
+        }
+        if let Some((index, consumer)) = active
+            && !consumer.is_idle()
+        {
+            // It is given nothing more, and makes room when it has settled what it holds.
+            return self.leave_rings(index);
+        }
+        if let Some((index, _)) = active {
+            self.leave_rings(index);
+        }
+        self.single = Some(SingleActive { active: best });
+        if let Some(best) = best {
+            self.rejoin(best);
+        }
+    }
+
+    /// Whether a consumer may be given anything at all.
+    fn may_be_served(&self, index: u32) -> bool {
+        let Some(single) = &self.single else { return true };
+        let is_outranked = |consumer: &Consumer| self.slab.iter().any(|other| consumer.is_outranked_by(other.as_ref()));
+        single.active == Some(index)
+            && self.slab[index as usize].as_ref().is_some_and(|consumer| !is_outranked(consumer))
+    }
+
+    fn leave_rings(&mut self, index: u32) {
+        for ring in &mut self.rings {
+            ring.turns.retain(|&in_ring| in_ring != index);
+        }
+        self.rings.retain(|ring| !ring.turns.is_empty());
+        if let Some(Some(consumer)) = self.slab.get_mut(index as usize) {
+            consumer.in_ring = false;
+        }
+    }
+
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -122,6 +205,7 @@ impl Consumers {
         self.slab[index] = Some(consumer);
         self.count += 1;
         let key = ConsumerKey { index: index as u32, id };
+        self.elect();
         self.rejoin(key.index);
         key
     }
@@ -135,20 +219,22 @@ impl Consumers {
         let consumer = self.slab[key.index as usize].take()?;
         self.count -= 1;
         if consumer.in_ring {
-            for ring in &mut self.rings {
-                ring.turns.retain(|&index| index != key.index);
-            }
+            self.leave_rings(key.index);
         }
-        self.rings.retain(|ring| !ring.turns.is_empty());
         if self.count == 0 {
             self.slab = Vec::new();
         }
+        if let Some(single) = self.single.as_mut().filter(|single| single.active == Some(key.index)) {
+            single.active = None;
+        }
+        self.elect();
         Some(consumer)
     }
 
     pub fn remove_all(&mut self) -> impl Iterator<Item = Consumer> {
         self.count = 0;
         self.rings = Vec::new();
+        self.single = self.single.as_ref().map(|_| SingleActive::default());
         std::mem::take(&mut self.slab).into_iter().flatten()
     }
 
@@ -156,6 +242,7 @@ impl Consumers {
     pub fn sent(&mut self, key: ConsumerKey, bytes: usize) {
         if let Some(consumer) = self.get_mut(key) {
             consumer.unsent_bytes -= bytes;
+            self.elect();
             self.rejoin(key.index);
         }
     }
@@ -166,6 +253,7 @@ impl Consumers {
             && !consumer.new.no_ack
         {
             consumer.unacked -= messages;
+            self.elect();
             self.rejoin(key.index);
         }
     }
@@ -185,10 +273,11 @@ impl Consumers {
     }
 
     fn rejoin(&mut self, index: u32) {
-        let Some(consumer) = &mut self.slab[index as usize] else { return };
-        if consumer.in_ring || !consumer.is_ready() {
+        let Some(consumer) = &self.slab[index as usize] else { return };
+        if consumer.in_ring || !consumer.is_ready() || !self.may_be_served(index) {
             return;
         }
+        let Some(consumer) = &mut self.slab[index as usize] else { return };
         consumer.in_ring = true;
         let priority = consumer.new.priority;
         let at = self.rings.partition_point(|ring| ring.priority > priority);

@@ -10,33 +10,37 @@ use super::{Got, Queue};
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::storage::chunk::Run;
 use crate::storage::log;
+use crate::storage::{Epoch, QueueId};
 use crate::storage::store::{ColdTarget, Loaded, RecoveredQueue};
 
 /// Steps in which a queue's messages leave memory, at most; far more than the longest queue in memory needs.
 const STEPS_MAX: usize = 1 << 16;
 
 impl QueueState {
-    /// Takes in what was found on disk at start.
-    pub fn recover(&mut self, recovered: &RecoveredQueue) {
-        self.next_seq = recovered.next_seq;
+    /// Takes in what was found on disk of a level at start.
+    pub fn recover(&mut self, level: u8, recovered: &RecoveredQueue) {
+        let lane = self.lanes.at_mut(level);
+        lane.next_seq = recovered.next_seq;
         for found in &recovered.waiting {
-            self.ready.insert_cold(Range::recovered(found));
+            lane.ready.insert_cold(Range::recovered(found));
         }
     }
 
-    /// If little is left in memory before the first message on disk, has more loaded.
+    /// If little is left in memory before the first message on disk of the line whose turn it is, has more loaded.
     pub(super) fn load_on(&mut self) {
-        if !self.loading
-            && let Some((from_seq, to_seq)) = self.ready.begin_load(LOAD_BYTES as u64 / 2)
+        let level = self.lanes.front_level();
+        let lane = self.lanes.at_mut(level);
+        if !lane.loading
+            && let Some((from_seq, to_seq)) = lane.ready.begin_load(LOAD_BYTES as u64 / 2)
         {
-            self.loading = true;
-            self.effects.load(from_seq, to_seq);
+            lane.loading = true;
+            self.effects.load(level, from_seq, to_seq);
         }
     }
 
     /// Why there is no message in memory for `basic.get`. If there is one on disk, `outbox` is notified when it is not.
     pub fn got_none(&mut self, outbox: &Arc<Outbox>) -> Got {
-        if self.ready.is_empty() {
+        if self.lanes.is_empty() {
             return Got::Empty;
         }
         self.load_on();
@@ -54,60 +58,70 @@ impl QueueState {
 
     /// Takes in what was loaded. Returns how many messages are lost.
     fn loaded(&mut self, loaded: Loaded, wakes: &mut Wakes) -> u64 {
+        let level = loaded.queue.level();
         // What could not be read is asked for again when something else happens, not at once and for ever.
         let is_unreadable = loaded.through_seq <= loaded.from_seq;
-        self.loading = is_unreadable;
-        let lost = self.ready.end_load(loaded);
+        let lane = self.lanes.at_mut(level);
+        lane.loading = is_unreadable;
+        let lost = lane.ready.end_load(loaded);
+        if self.rules.is_some() {
+            self.look_at_limits(wakes);
+        }
         self.assign(wakes);
-        self.loading &= !is_unreadable;
+        self.lanes.at_mut(level).loading &= !is_unreadable;
         self.notify_getters(wakes);
         lost
     }
 
-    /// Lets what lies behind the head leave memory as far as it is on disk, and has the queue told when more is.
-    pub(super) fn fold_tail(&mut self) {
-        if self.ready.tail.is_empty() {
-            return;
-        }
+    /// Lets what lies behind the heads leave memory as far as it is on disk, and has the queue told when more is.
+    pub(super) fn fold_tails(&mut self) {
         let Some(store) = &self.store else { return };
-        if let Some(epoch) = self.ready.fold_tail(store)
+        let mut missing: Option<Epoch> = None;
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.ready.tail.is_empty()) {
+            if let Some(epoch) = lane.ready.fold_tail(store) {
+                missing = Some(missing.map_or(epoch, |missing| missing.min(epoch)));
+            }
+        }
+        if let Some(epoch) = missing
             && !self.awaits_written
         {
             self.awaits_written = true;
             self.effects.tell_when_written(epoch);
         }
-        if self.ready.has_cold() && self.consumers.count() > 0 {
+        if self.consumers.count() > 0 && self.lanes.front().ready.has_cold() {
             self.load_on();
         }
     }
 
-    fn shrink(&mut self, shrink: &mut Shrink) -> bool {
+    /// Has a level give up memory, a step. Returns whether there is nothing more to be done.
+    fn shrink(&mut self, level: u8, shrink: &mut Shrink) -> bool {
         let Some(store) = &self.store else { return true };
-        if self.consumers.count() > 0 {
+        if self.consumers.count() > 0 && level == self.lanes.front_level() {
             // They would have it loaded again at once.
             shrink.keep_bytes = shrink.keep_bytes.max(LOAD_BYTES as u64);
         }
-        let is_done = self.ready.shrink(shrink, store);
+        let is_done = self.lanes.at_mut(level).ready.shrink(shrink, store);
         if is_done {
-            self.fold_tail();
-            self.spill(shrink);
+            self.fold_tails();
+            self.spill(level, shrink);
         }
         is_done
     }
 
-    fn spill(&mut self, shrink: &mut Shrink) {
-        if self.spilling.is_none() && !shrink.to_spill.is_empty() {
-            self.spilling = Some(shrink.keep_bytes);
+    fn spill(&mut self, level: u8, shrink: &mut Shrink) {
+        let lane = self.lanes.at_mut(level);
+        if lane.spilling.is_none() && !shrink.to_spill.is_empty() {
+            lane.spilling = Some(shrink.keep_bytes);
             let mut runs = std::mem::take(&mut shrink.to_spill);
             runs.reverse();
-            self.effects.spill(runs);
+            self.effects.spill(level, runs);
         }
     }
 
-    fn spilled(&mut self, runs: Vec<Run>) {
+    fn spilled(&mut self, level: u8, runs: Vec<Run>) {
         for run in runs {
-            for (first_seq, end_seq) in self.ready.fold_spilled(&run) {
-                self.effects.release(first_seq, end_seq);
+            for (first_seq, end_seq) in self.lanes.at_mut(level).ready.fold_spilled(&run) {
+                self.effects.release(level, first_seq, end_seq);
             }
         }
     }
@@ -117,9 +131,16 @@ impl Queue {
     /// Lets ready messages leave memory for the disk, from the back, until about `keep_bytes` of them are left there:
     /// at once those that are on disk, the others as they get there.
     pub fn shrink(&self, keep_bytes: u64, leaving: Leaving) {
+        let levels = self.lock().lanes.count() as u64;
+        for level in 0..levels {
+            self.shrink_level(level as u8, keep_bytes / levels, leaving);
+        }
+    }
+
+    fn shrink_level(&self, level: u8, keep_bytes: u64, leaving: Leaving) {
         let mut shrink = Shrink::to(keep_bytes, leaving);
         for _ in 0..STEPS_MAX {
-            if self.lock().shrink(&mut shrink) {
+            if self.lock().shrink(level, &mut shrink) {
                 return;
             }
         }
@@ -135,13 +156,14 @@ impl ColdTarget for Queue {
         }
     }
 
-    fn spilled(self: Arc<Self>, runs: Vec<Run>) {
+    fn spilled(self: Arc<Self>, queue: QueueId, runs: Vec<Run>) {
+        let level = queue.level();
         let is_some = !runs.is_empty();
-        self.lock().spilled(runs);
+        self.lock().spilled(level, runs);
         // Only now, so that what was released is not spilled again before.
-        let keep_bytes = self.lock().spilling.take();
+        let keep_bytes = self.lock().lanes.at_mut(level).spilling.take();
         if let Some(keep_bytes) = keep_bytes.filter(|_| is_some) {
-            self.shrink(keep_bytes, Leaving::All);
+            self.shrink_level(level, keep_bytes, Leaving::All);
         }
     }
 }
@@ -151,6 +173,6 @@ impl log::Waiter for Queue {
     fn notify(self: Arc<Self>) {
         let mut state = self.lock();
         state.awaits_written = false;
-        state.fold_tail();
+        state.fold_tails();
     }
 }

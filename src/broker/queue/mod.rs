@@ -7,13 +7,18 @@
 mod cold;
 mod consumers;
 mod disk;
+mod dying;
 mod effects;
+mod expiry;
+mod lanes;
 mod leaving;
 pub mod limiter;
 #[cfg(test)]
 mod model_tests;
+mod overflow;
 mod policies;
 mod ready;
+mod rules;
 mod state;
 
 use std::ops::{Deref, DerefMut};
@@ -25,11 +30,16 @@ use amq_protocol::types::FieldTable;
 pub use self::consumers::{ConsumerKey, NewConsumer};
 pub use self::leaving::Leaving;
 use self::limiter::ChannelLimiter;
-use self::state::QueueState;
-pub use self::state::{HowReturned, Returned};
+pub(in crate::broker) use self::rules::Dying;
+use self::state::{QueueState, Remains};
+pub use self::state::{HowReturned, HowSettled, Returned};
 use crate::broker::ConnectionId;
+use crate::broker::arguments::QueueType;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::broker::policy::AppliedPolicies;
+use crate::broker::policy::effective::effective;
+use crate::broker::vhost::VHost;
+use crate::broker::worker::Worker;
 use crate::error::Fault;
 use crate::storage::Epoch;
 pub use crate::storage::QueueId;
@@ -57,8 +67,23 @@ pub struct Queue {
     /// Those that apply; off the hot path.
     policies: Mutex<AppliedPolicies>,
     state: Mutex<QueueState>,
+    /// Whether publishes may be refused now.
+    refuses: AtomicBool,
     store: Option<Arc<Store>>,
+    worker: Arc<Worker>,
+    vhost: Weak<VHost>,
     this: Weak<Queue>,
+}
+
+/// What a queue belongs to.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// Where its messages may be kept that are durable, or too many for memory.
+    pub store: Option<Arc<Store>>,
+    /// Who attends to it.
+    pub worker: Arc<Worker>,
+    /// Where its dead letters are routed.
+    pub vhost: Weak<VHost>,
 }
 
 /// The state, locked. What it wants of the store is asked for when it is unlocked.
@@ -87,8 +112,8 @@ impl Locked<'_> {
         let Some(mut state) = self.state.take().filter(|state| !state.effects.is_empty()) else { return };
         let effects = std::mem::take(&mut state.effects);
         drop(state);
-        if let (Some(queue), Some(store)) = (self.queue.this.upgrade(), &self.queue.store) {
-            effects.carry_out(&queue, store);
+        if let Some(queue) = self.queue.this.upgrade() {
+            effects.carry_out(&queue, &self.queue.worker, self.queue.store.as_deref());
         }
     }
 }
@@ -114,12 +139,23 @@ pub struct Pressure {
 }
 
 /// What became of messages that came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Enqueued {
     /// Bytes that are ready now.
     pub ready_bytes: u64,
     /// The epoch with which they are kept; none if none of them is to be.
     pub epoch: Epoch,
+    /// Which of them were refused, by their numbers in the chunk: first and end, ascending.
+    pub refused: Vec<(u32, u32)>,
+}
+
+impl Enqueued {
+    fn refuse(&mut self, index: u32) {
+        match self.refused.last_mut() {
+            Some((_, end)) if *end == index => *end += 1,
+            _ => self.refused.push((index, index + 1)),
+        }
+    }
 }
 
 /// The answer to `basic.get`.
@@ -142,52 +178,96 @@ pub struct Relief {
 }
 
 impl Queue {
+    /// A queue of which nothing is durable, and whose dead letters go nowhere.
     pub fn new(definition: QueueDefinition) -> Arc<Queue> {
-        Queue::bounded(definition, u64::MAX)
+        Queue::build(definition, Queue::new_id(), Surroundings::default(), u64::MAX, [])
     }
 
     /// A queue that drops what comes while it has `max_ready_bytes` ready: for direct replies, which are not kept for a
     /// requester who does not read them.
     pub fn bounded(definition: QueueDefinition, max_ready_bytes: u64) -> Arc<Queue> {
-        let id = Queue::new_id();
-        Arc::new_cyclic(|this| Queue {
-            id,
-            definition,
-            dead: AtomicBool::new(false),
-            policies: Mutex::default(),
-            state: Mutex::new(QueueState::new(this.clone(), id, max_ready_bytes)),
-            store: None,
-            this: this.clone(),
-        })
+        Queue::build(definition, Queue::new_id(), Surroundings::default(), max_ready_bytes, [])
     }
 
     /// A queue whose messages may leave memory; what happens to it is logged under this id if it is durable, and not
     /// exclusive.
+    #[cfg(test)]
     pub fn with_store(definition: QueueDefinition, id: QueueId, store: &Arc<Store>) -> Arc<Queue> {
-        Queue::recovered(definition, id, store, &RecoveredQueue::default())
+        let around = Surroundings { store: Some(store.clone()), ..Surroundings::default() };
+        Queue::recovered(definition, id, around, [])
     }
 
-    /// As [`with_store`](Queue::with_store), with what waits in it on disk.
-    pub fn recovered(
+    /// A queue with what waits in it on disk, level by level.
+    pub fn recovered<'r>(
         definition: QueueDefinition,
         id: QueueId,
-        store: &Arc<Store>,
-        recovered: &RecoveredQueue,
+        around: Surroundings,
+        recovered: impl IntoIterator<Item = (u8, &'r RecoveredQueue)>,
     ) -> Arc<Queue> {
+        Queue::build(definition, id, around, u64::MAX, recovered)
+    }
+
+    fn build<'r>(
+        definition: QueueDefinition,
+        id: QueueId,
+        around: Surroundings,
+        max_ready_bytes: u64,
+        recovered: impl IntoIterator<Item = (u8, &'r RecoveredQueue)>,
+    ) -> Arc<Queue> {
+        let Surroundings { store, worker, vhost } = around;
         let is_durable = definition.durable && definition.exclusive_owner.is_none();
-        Arc::new_cyclic(|this| {
-            let mut state = QueueState::new(this.clone(), id, u64::MAX).with_store(store.clone(), is_durable);
-            state.recover(recovered);
+        let queue = Arc::new_cyclic(|this| {
+            let name_bytes = definition.name.len();
+            let mut state = QueueState::new(this.clone(), id, name_bytes, worker.clone(), max_ready_bytes);
+            if let Some(store) = &store {
+                state = state.with_store(store.clone(), is_durable);
+            }
+            for (level, found) in recovered {
+                state.recover(level, found);
+            }
             Queue {
                 id,
                 definition,
                 dead: AtomicBool::new(false),
                 policies: Mutex::default(),
                 state: Mutex::new(state),
-                store: Some(store.clone()),
+                refuses: AtomicBool::new(false),
+                store,
+                worker,
+                vhost,
                 this: this.clone(),
             }
-        })
+        });
+        queue.follow_settings();
+        queue
+    }
+
+    /// Does as arguments and policies now say.
+    fn follow_settings(&self) {
+        let effective = effective(&self.definition.arguments, &self.applied_policies());
+        let is_quorum = QueueType::of(&self.definition.arguments) == QueueType::Quorum;
+        let counts_returns = effective.delivery_limit.is_some() || is_quorum;
+        let mut state = self.lock();
+        state.set_effective(effective, counts_returns);
+        self.refuses.store(state.refuses(), Ordering::Release);
+        let mut wakes = Wakes::default();
+        state.look_at_limits(&mut wakes);
+        state.assign(&mut wakes);
+    }
+
+    /// Whether publishes may be refused, so that who publishes should know which was which.
+    #[inline]
+    pub fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Acquire)
+    }
+
+    /// Where its dead letters are routed, if that is still there.
+    pub fn vhost(&self) -> Option<Arc<VHost>> {
+        self.vhost.upgrade()
+    }
+
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
     }
 
     /// An id that no queue has.
@@ -219,10 +299,11 @@ impl Queue {
         self.dead.load(Ordering::Acquire)
     }
 
-    /// Ready messages and consumers, as `queue.declare-ok` reports them.
+    /// Ready messages and consumers, as `queue.declare-ok` reports them. To be asked is to be used.
     pub fn counts(&self) -> (u32, u32) {
-        let state = self.lock();
-        (u32::try_from(state.ready().messages()).unwrap_or(u32::MAX), state.consumers().count())
+        let mut state = self.lock();
+        state.note_use();
+        (u32::try_from(state.lanes().messages()).unwrap_or(u32::MAX), state.consumers().count())
     }
 
     /// Messages delivered (or on their way) and not settled.
@@ -230,18 +311,18 @@ impl Queue {
         self.lock().unacked()
     }
 
-    /// Takes all messages of a chunk in, at the tail. A dead queue drops them: it was deleted after they were routed.
-    pub fn enqueue(&self, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> Enqueued {
-        let mut state = self.lock();
-        let epoch = state.enqueue(chunk, wakes);
-        Enqueued { ready_bytes: state.ready().bytes(), epoch }
+    /// Takes all messages of a chunk in, at the tail. A dead queue drops them: it was deleted after they were routed. With
+    /// `may_refuse` some may be refused, where the queue's overflow behaviour says so; without, none is.
+    pub fn enqueue(&self, chunk: &Arc<Chunk>, may_refuse: bool, wakes: &mut Wakes) -> Enqueued {
+        self.lock().enqueue(chunk, may_refuse, wakes)
     }
 
     /// Takes the message at the front for `basic.get`. If it is on disk, `outbox` is notified when to ask again.
     pub fn get(&self, no_ack: bool, outbox: &Arc<Outbox>, wakes: &mut Wakes) -> Got {
         let mut state = self.lock();
+        state.note_use();
         match state.get(no_ack, wakes) {
-            Some(run) => Got::Message(run, u32::try_from(state.ready().messages()).unwrap_or(u32::MAX)),
+            Some(run) => Got::Message(run, u32::try_from(state.lanes().messages()).unwrap_or(u32::MAX)),
             None => state.got_none(outbox),
         }
     }
@@ -254,9 +335,11 @@ impl Queue {
             return Err(Fault::not_found(format!("no {}", self.described())));
         }
         let exclusive_now = state.consumers().iter().any(|c| c.new.exclusive);
-        if exclusive_now || (new.exclusive && state.consumers().count() > 0) {
+        let is_shared = state.consumers().count() > 0 || state.consumers().is_single_active();
+        if exclusive_now || (new.exclusive && is_shared) {
             return Err(Fault::access_refused(format!("{} in exclusive use", self.described())));
         }
+        state.note_use();
         Ok(state.add_consumer(new, wakes))
     }
 
@@ -272,6 +355,9 @@ impl Queue {
     ) -> bool {
         let mut state = self.lock();
         state.release(removed, returned, wakes);
+        if !removed.is_empty() {
+            state.note_use();
+        }
         if removed.is_empty() || !self.definition.auto_delete || !state.is_deserted() || state.is_dead() {
             return false;
         }
@@ -283,15 +369,21 @@ impl Queue {
     }
 
     /// A consumer's connection has written `bytes` of records that were assigned to it. `settled` are the positions,
-    /// as first and end, of durable ones among them that thereby are settled, because they need no acknowledgement.
-    pub fn sent(&self, consumer: ConsumerKey, bytes: usize, settled: &[(u64, u64)], wakes: &mut Wakes) {
+    /// as level, first and end, of durable ones among them that thereby are settled, because they need no
+    /// acknowledgement.
+    pub fn sent(&self, consumer: ConsumerKey, bytes: usize, settled: &[(u8, u64, u64)], wakes: &mut Wakes) {
         self.lock().sent(consumer, bytes, settled, wakes);
     }
 
     /// Deliveries were acknowledged, or rejected for good; the consumer is `None` for `basic.get`. Returns the epoch
-    /// after which none of them comes back.
-    pub fn settle(&self, settled: impl IntoIterator<Item = (Option<ConsumerKey>, Run)>, wakes: &mut Wakes) -> Epoch {
-        self.lock().settle(settled, wakes)
+    /// after which none of them comes back; none for what goes to the dead-letter exchange first.
+    pub fn settle(
+        &self,
+        settled: impl IntoIterator<Item = (Option<ConsumerKey>, Run)>,
+        how: HowSettled,
+        wakes: &mut Wakes,
+    ) -> Epoch {
+        self.lock().settle(settled, how, wakes)
     }
 
     /// Lets consumers that a channel's limit held back go on.
@@ -303,7 +395,7 @@ impl Queue {
     /// Unsettled deliveries are left alone.
     pub fn purge(&self, wakes: &mut Wakes) -> (u32, Epoch) {
         let (purged, epoch) = self.lock().purge(wakes);
-        (u32::try_from(purged.messages()).unwrap_or(u32::MAX), epoch)
+        (u32::try_from(Remains::messages(&purged)).unwrap_or(u32::MAX), epoch)
     }
 
     /// Marks the queue dead under its lock, cancels its consumers and drops its messages.
@@ -315,7 +407,7 @@ impl Queue {
         if state.is_dead() {
             return Ok(None);
         }
-        if if_empty && !state.ready().is_empty() {
+        if if_empty && !state.lanes().is_empty() {
             return Err(Fault::precondition_failed(format!("{} not empty", self.described())));
         }
         if if_unused && state.consumers().count() > 0 {
@@ -329,7 +421,7 @@ impl Queue {
 
     /// Bytes of ready messages that are in memory.
     pub fn resident_bytes(&self) -> u64 {
-        self.lock().ready().head_bytes()
+        self.lock().lanes().head_bytes()
     }
 
     /// How much the queue should hold back a publisher on connection `publisher`.
@@ -337,7 +429,7 @@ impl Queue {
         let state = self.lock();
         let consumers = || state.consumers().iter();
         Pressure {
-            ready_bytes: state.ready().bytes(),
+            ready_bytes: state.lanes().bytes(),
             drained_bytes: state.drained_bytes(),
             held_by_socket: consumers().any(|c| c.is_held_by_socket())
                 && consumers().all(|c| c.new.connection != publisher),

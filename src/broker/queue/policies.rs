@@ -9,6 +9,7 @@ impl Queue {
     /// The policies that apply from now on, in place of those before.
     pub fn apply_policies(&self, applied: AppliedPolicies) {
         *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = applied;
+        self.follow_settings();
     }
 
     /// The policies that apply.

@@ -60,6 +60,24 @@ impl Ready {
         !self.cold.is_empty()
     }
 
+    /// The runs that are in memory, in no particular order.
+    pub fn resident(&self) -> impl Iterator<Item = &Run> {
+        self.placed.values().chain(&self.fresh).chain(&self.tail)
+    }
+
+    /// Drops messages that are on disk off the front, so many at most. Returns their positions, as first and end; `None` if
+    /// the front is not on disk, or it is not known which positions have messages.
+    pub fn drop_cold_front(&mut self, messages: u64) -> Option<(u64, u64)> {
+        if self.front().is_some() {
+            return None;
+        }
+        let (first_seq, end_seq, bytes) = self.cold.take_front(messages)?;
+        self.messages -= end_seq - first_seq;
+        self.bytes -= bytes;
+        self.ahead_bytes = 0;
+        Some((first_seq, end_seq))
+    }
+
     /// Whether there is a message at the front and it is in memory.
     #[inline]
     pub fn has_front(&self) -> bool {
@@ -137,14 +155,19 @@ impl Ready {
         self.cold.iter().filter(|range| range.spilled).map(|range| (range.first_seq, range.end_seq))
     }
 
+    /// The run at the front, if it is in memory.
+    #[inline]
+    pub fn front_run(&self) -> Option<&Run> {
+        match self.front()? {
+            Front::Placed => self.placed.first_key_value().map(|(_, run)| run),
+            Front::Line => self.fresh.front().or(self.tail.front()),
+        }
+    }
+
     /// How many messages [`take`](Self::take) would take.
+    #[inline]
     pub fn front_within(&self, messages: u32, bytes: usize) -> u32 {
-        let front = match self.front() {
-            Some(Front::Placed) => self.placed.first_key_value().map(|(_, run)| run),
-            Some(Front::Line) => self.fresh.front().or(self.tail.front()),
-            None => None,
-        };
-        front.map_or(0, |run| run.count_within(bytes).min(messages))
+        self.front_run().map_or(0, |run| run.count_within(bytes).min(messages))
     }
 
     /// If the message at the front keeps alive a chunk that is otherwise mostly settled, copies it out.

@@ -110,6 +110,14 @@ impl VHost {
         self.unlink(&mut operation, DestinationId::Queue(queue.id));
     }
 
+    /// Deletes a queue that nobody has used for as long as it was to live unused, unless somebody has come meanwhile.
+    pub(in crate::broker) fn expire_queue(&self, queue: &Arc<Queue>) {
+        if let Ok(Some(_)) = queue.kill(true, false) {
+            tracing::info!("deleted {}: it has expired", Resource::queue(queue.name(), &self.name));
+            self.remove_queue(queue);
+        }
+    }
+
     /// Makes a queue of direct reply-to reachable for replies. Its name begins with [`REPLY_TO_PREFIX`].
     pub fn register_reply_queue(&self, queue: Arc<Queue>) {
         assert!(queue.name().starts_with(REPLY_TO_PREFIX), "replies are published to reply-to names");
@@ -177,10 +185,7 @@ impl VHost {
     }
 
     fn new_queue(&self, definition: QueueDefinition) -> Arc<Queue> {
-        match &self.store {
-            Some(store) => Queue::with_store(definition, Queue::new_id(), store),
-            None => Queue::new(definition),
-        }
+        Queue::recovered(definition, Queue::new_id(), self.surroundings(), [])
     }
 }
 

@@ -11,15 +11,15 @@ use crate::storage::chunk::Run;
 pub(super) struct Sent {
     slot: ConsumerSlot,
     bytes: usize,
-    /// Positions of durable messages, as first and end, that need no acknowledgement.
-    settled: SmallVec<[(u64, u64); 4]>,
+    /// Positions of durable messages, as level, first and end, that need no acknowledgement.
+    settled: SmallVec<[(u8, u64, u64); 4]>,
 }
 
 impl Sent {
-    fn settle(&mut self, (first, end): (u64, u64)) {
+    fn settle(&mut self, (level, first, end): (u8, u64, u64)) {
         match self.settled.last_mut() {
-            Some((_, last_end)) if *last_end == first => *last_end = end,
-            _ => self.settled.push((first, end)),
+            Some((last_level, _, last_end)) if *last_end == first && *last_level == level => *last_end = end,
+            _ => self.settled.push((level, first, end)),
         }
     }
 }

@@ -1,0 +1,35 @@
+//! What time it is: the system's, or what a test says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Tells the time in milliseconds since 1970.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Option<Arc<AtomicU64>>);
+
+impl Clock {
+    /// The system's time. It counts on over restarts, as deadlines of messages do.
+    pub fn system() -> Clock {
+        Clock(None)
+    }
+
+    /// A clock that stands still unless it is [set](Clock::set).
+    pub fn manual(now_ms: u64) -> Clock {
+        Clock(Some(Arc::new(AtomicU64::new(now_ms))))
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        match &self.0 {
+            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            Some(manual) => manual.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Sets a manual clock; the system's is left alone.
+    pub fn set(&self, now_ms: u64) {
+        if let Some(manual) = &self.0 {
+            manual.store(now_ms, Ordering::Relaxed);
+        }
+    }
+}
