@@ -10,6 +10,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -95,6 +96,7 @@ async fn serve_clients(
         accepting.push(tokio::spawn(accept(listener, broker.clone(), open.clone())));
     }
     drop(open);
+    let worker = spawn_worker(&broker)?;
     tokio::spawn(watch::memory(broker.clone()));
     tokio::spawn(watch::disk(broker.clone(), store.clone()));
     tracing::info!("Server startup complete");
@@ -107,7 +109,16 @@ async fn serve_clients(
     if timeout(broker.config.limits.shutdown_timeout(), all_closed.recv()).await.is_err() {
         tracing::warn!("some clients did not close in time; their sockets are dropped");
     }
+    broker.worker.stop();
+    blocking(move || worker.join().expect("a panic ends the process")).await;
     Ok(())
+}
+
+/// Starts the thread that attends to queues.
+fn spawn_worker(broker: &Broker) -> Result<JoinHandle<()>, String> {
+    let worker = broker.worker.clone();
+    let spawned = std::thread::Builder::new().name("worker".to_owned()).spawn(move || worker.run());
+    spawned.map_err(|e| format!("cannot start a thread: {e}"))
 }
 
 /// The signals that end the process gracefully.

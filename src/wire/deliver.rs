@@ -1,10 +1,16 @@
 //! Messages on their way to a client: `basic.deliver`, `basic.get-ok` and `basic.return`, each followed by the
 //! content header and body (specification, sections 1.8.3 and 2.3.5.2), and the confirms.
 
+use amq_protocol::types::AMQPValue;
+
 use super::frame::{self, BODY, HEADER, METHOD, OVERHEAD_BYTES};
 use super::hot::CLASS_BASIC;
+use super::properties::PropertiesView;
 use crate::storage::chunk::Run;
 use crate::storage::record::Record;
+
+/// How often a message was returned to its queue.
+const DELIVERY_COUNT: &[u8] = b"x-delivery-count";
 
 const RETURN: u16 = 50;
 const DELIVER: u16 = 60;
@@ -26,6 +32,9 @@ pub struct Recipient<'a> {
 /// A message whose exchange, routing key, properties and length are those of the one before it differs on the wire
 /// in its delivery tag and body only, so all else is copied from there.
 pub fn deliveries(out: &mut Vec<u8>, to: Recipient<'_>, first_tag: u64, run: &Run) {
+    if run.returns > 0 {
+        return returned_deliveries(out, to, first_tag, run);
+    }
     let tag_at = frame::HEAD_BYTES + 5 + to.consumer_tag.len();
     let mut previous: &[u8] = &[];
     let (mut head_at, mut head_bytes) = (0, 0);
@@ -51,6 +60,23 @@ pub fn deliveries(out: &mut Vec<u8>, to: Recipient<'_>, first_tag: u64, run: &Ru
     }
 }
 
+/// As [`deliveries`], with the header that tells how often these were returned.
+#[cold]
+fn returned_deliveries(out: &mut Vec<u8>, to: Recipient<'_>, first_tag: u64, run: &Run) {
+    for (record, delivery_tag) in run.records().zip(first_tag..) {
+        deliver_method(out, to, delivery_tag, run.redelivered, &record);
+        counted_content(out, to, &record, run.returns);
+    }
+}
+
+/// The content of a message that was returned so often: with the header `x-delivery-count`, as quorum queues have it.
+fn counted_content(out: &mut Vec<u8>, to: Recipient<'_>, record: &Record<'_>, returns: u32) {
+    let view = PropertiesView::parse(record.properties(), u8::MAX).expect("properties were checked when they came");
+    let properties = view.with_header(DELIVERY_COUNT, &AMQPValue::LongLongInt(returns.into()));
+    properties_header(out, to.channel, record.body_bytes(), &properties);
+    body_frames(out, to.channel, to.frame_max, record.body());
+}
+
 fn deliver_method(out: &mut Vec<u8>, to: Recipient<'_>, delivery_tag: u64, redelivered: bool, record: &Record<'_>) {
     let at = begin_method(out, to.channel, DELIVER);
     short_string(out, to.consumer_tag);
@@ -71,7 +97,10 @@ pub fn get_ok(out: &mut Vec<u8>, to: Recipient<'_>, delivery_tag: u64, run: &Run
     short_string(out, record.routing_key());
     out.extend_from_slice(&remaining.to_be_bytes());
     frame::finish(out, at);
-    content(out, to.channel, to.frame_max, &record);
+    match run.returns {
+        0 => content(out, to.channel, to.frame_max, &record),
+        returns => counted_content(out, to, &record, returns),
+    }
 }
 
 /// Appends `basic.return` 312 with a message that went to no queue.
@@ -107,11 +136,15 @@ fn content(out: &mut Vec<u8>, channel: u16, frame_max: usize, record: &Record<'_
 }
 
 fn content_header(out: &mut Vec<u8>, channel: u16, record: &Record<'_>) {
+    properties_header(out, channel, record.body_bytes(), record.properties());
+}
+
+fn properties_header(out: &mut Vec<u8>, channel: u16, body_bytes: usize, properties: &[u8]) {
     let at = frame::begin(out, HEADER, channel);
     out.extend_from_slice(&CLASS_BASIC.to_be_bytes());
     out.extend_from_slice(&[0, 0]);
-    out.extend_from_slice(&(record.body_bytes() as u64).to_be_bytes());
-    out.extend_from_slice(record.properties());
+    out.extend_from_slice(&(body_bytes as u64).to_be_bytes());
+    out.extend_from_slice(properties);
     frame::finish(out, at);
 }
 

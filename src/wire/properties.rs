@@ -11,6 +11,8 @@
 
 use std::ops::Range;
 
+use amq_protocol::types::AMQPValue;
+
 use thiserror::Error;
 
 use super::method::{erlang_string, push_erlang_pair};
@@ -352,20 +354,33 @@ impl<'a> PropertiesView<'a> {
         self.with(Property::Headers, Some(&value))
     }
 
-    /// New bytes without any header `BCC`, the others as they are. Headers that become empty stay, as an empty table.
-    /// RabbitMQ takes away the first `BCC` only and so shows a second one to all who receive the message.
-    pub fn without_bcc(&self) -> Vec<u8> {
-        let Some(headers) = self.headers_bytes() else {
-            return self.bytes.to_vec();
-        };
+    /// New bytes with this header, in place of any of that name, the others as they are.
+    pub fn with_header(&self, name: &[u8], value: &AMQPValue) -> Vec<u8> {
+        let mut entries = self.headers_without(name);
+        table::push_entry(&mut entries, name, value);
+        self.with_headers(&entries)
+    }
+
+    /// The entries of all headers that do not have this name.
+    fn headers_without(&self, name: &[u8]) -> Vec<u8> {
+        let headers = self.headers_bytes().unwrap_or_default();
         let mut kept = Vec::with_capacity(headers.len());
         let walked = table::walk(headers, u8::MAX, |key, entry| {
-            if key != b"BCC" {
+            if key != name {
                 kept.extend(entry);
             }
         });
         debug_assert_eq!(walked, Ok(()), "headers were checked when the view was made");
-        self.with_headers(&kept)
+        kept
+    }
+
+    /// New bytes without any header `BCC`, the others as they are. Headers that become empty stay, as an empty table.
+    /// RabbitMQ takes away the first `BCC` only and so shows a second one to all who receive the message.
+    pub fn without_bcc(&self) -> Vec<u8> {
+        if !self.has(Property::Headers) {
+            return self.bytes.to_vec();
+        }
+        self.with_headers(&self.headers_without(b"BCC"))
     }
 
     /// New bytes with this value, in wire form, in place of the property's, or without the property.

@@ -291,7 +291,7 @@ mod queue {
         let chunk = chunk(Properties::None);
         let mut items = Default::default();
         bencher.counter(batch()).bench_local(|| {
-            queue.enqueue(black_box(&chunk), &mut wakes);
+            queue.enqueue(black_box(&chunk), false, &mut wakes);
             let mut messages = 0;
             loop {
                 outbox.take(&mut items);

@@ -24,6 +24,9 @@ impl QueueState {
         for found in &recovered.waiting {
             lane.ready.insert_cold(Range::recovered(found));
         }
+        if recovered.may_expire {
+            self.set_expiring();
+        }
     }
 
     /// If little is left in memory before the first message on disk of the line whose turn it is, has more loaded.

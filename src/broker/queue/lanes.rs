@@ -112,10 +112,6 @@ impl Lanes {
         self.lowest.ready.is_empty() && self.higher.iter().all(|lane| lane.ready.is_empty())
     }
 
-    pub fn has_cold(&self) -> bool {
-        self.iter().any(|lane| lane.ready.has_cold())
-    }
-
     /// Takes out all that waits.
     pub fn take_ready(&mut self) -> Vec<Ready> {
         self.iter_mut().map(|lane| std::mem::take(&mut lane.ready)).collect()

@@ -110,7 +110,7 @@ impl World {
             let slot = slot as usize;
             let Consumer { queue, key, no_ack, .. } = self.consumers[slot];
             let bytes = run.bytes();
-            let settled = (no_ack && run.epoch.is_some()).then(|| (run.first_seq, run.end_seq()));
+            let settled = (no_ack && run.epoch.is_some()).then(|| (run.lane, run.first_seq, run.end_seq()));
             let at = self.at();
             if no_ack {
                 self.settled(queue, &run, at);
@@ -173,7 +173,7 @@ impl World {
                 self.credit(consumer, &run);
                 runs.push((self.key(consumer), run));
             }
-            let epoch = self.queues[queue].queue.settle(runs, &mut Wakes::default());
+            let epoch = self.queues[queue].queue.settle(runs, crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
             assert_eq!(epoch.is_some(), logged, "settling is kept if there is anything to be kept");
             assert!(!logged || epoch == at, "it is said when it is kept");
             self.collect(at);

@@ -85,7 +85,7 @@ impl World {
     fn enqueue_into(&mut self, queue: usize) {
         let messages = self.messages();
         let (before, id) = (self.at(), self.queues[queue].id);
-        let enqueued = self.queues[queue].queue.enqueue(&chunk_of(&messages), &mut Wakes::default());
+        let enqueued = self.queues[queue].queue.enqueue(&chunk_of(&messages), false, &mut Wakes::default());
         self.enqueued(&BTreeSet::from([id]), &messages, before, enqueued.epoch);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::{Got, Queue, QueueDefinition};
-use crate::connection::routes::{Batch, Routes};
+use crate::connection::routes::{Batch, Origin, Routes};
 use crate::model_testing::{Random, check_seeds, ensure};
 use crate::storage::record::append_prefix;
 
@@ -102,7 +102,9 @@ impl World {
     fn publish_alone(&mut self, queues: &[usize]) {
         let (prefix, body) = self.message(queues, 4);
         let target = self.routes.target(&self.arcs(queues));
-        self.batch.enqueue_alone(&mut self.routes, target, [prefix, body].concat(), &mut Wakes::default());
+        let origin = Origin { channel: 1, number: 0 };
+        let record = [prefix, body].concat();
+        self.batch.enqueue_alone(&mut self.routes, target, record, origin, &mut Wakes::default());
     }
 
     fn arcs(&self, queues: &[usize]) -> Vec<Arc<Queue>> {

@@ -71,7 +71,7 @@ fn room_that_comes_between_refusal_and_registration_is_not_missed() {
     assert_eq!(limiter.acquire(1), 1);
     thread::scope(|scope| {
         let registration = limiter.waiting.lock().expect("nobody has failed");
-        scope.spawn(|| queue.enqueue(&message(), &mut Wakes::default()));
+        scope.spawn(|| queue.enqueue(&message(), false, &mut Wakes::default()));
         // Long enough to be refused. If it was not, it finds room without that.
         thread::sleep(Duration::from_millis(10));
         limiter.give_back(1);
@@ -90,7 +90,7 @@ fn queues_that_are_gone_are_passed_over() {
     let [gone, lives] = [(); 2].map(|()| queue_with_consumer(&limiter, &outbox));
     assert_eq!(limiter.acquire(1), 1);
     for queue in [&gone, &lives] {
-        queue.enqueue(&message(), &mut Wakes::default());
+        queue.enqueue(&message(), false, &mut Wakes::default());
     }
     drop(gone);
     limiter.give_back(1);

@@ -9,7 +9,7 @@ use super::traps::{Client, ids, returned};
 use super::{chunk_with, definition};
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Outbox, Wakes};
-use crate::broker::queue::{Got, HowReturned, Queue, Returned};
+use crate::broker::queue::{Got, HowReturned, Queue, Returned, Surroundings};
 use crate::storage::Epoch;
 use crate::storage::chunk::Run;
 use crate::storage::store::memory::MemoryDisk;
@@ -47,7 +47,7 @@ impl Stand {
 
     fn enqueue_of(&self, messages: std::ops::Range<u32>, body_bytes: usize) {
         for id in messages {
-            self.queue.enqueue(&chunk_with([(id, body_bytes)], |_| true), &mut Wakes::default());
+            self.queue.enqueue(&chunk_with([(id, body_bytes)], |_| true), false, &mut Wakes::default());
         }
     }
 
@@ -64,12 +64,12 @@ impl Stand {
     /// Bytes of ready messages in memory.
     fn hot(&self) -> u64 {
         let state = self.queue.lock();
-        state.ready().head_bytes() + state.ready().tail_bytes
+        state.lanes().at(0).ready.head_bytes() + state.lanes().at(0).ready.tail_bytes
     }
 
     /// How many entries stand for the messages on disk.
     fn ranges(&self) -> usize {
-        self.queue.lock().ready().cold.iter().count()
+        self.queue.lock().lanes().at(0).ready.cold.iter().count()
     }
 
     fn is_loading(&self) -> bool {
@@ -106,7 +106,7 @@ impl Stand {
     /// Whether the front is loading, without taking it.
     fn get_kept(&self) -> Got {
         let state = self.queue.lock();
-        let (is_empty, has_front) = (state.ready().is_empty(), state.ready().has_front());
+        let (is_empty, has_front) = (state.lanes().at(0).ready.is_empty(), state.lanes().at(0).ready.has_front());
         drop(state);
         if is_empty || has_front { Got::Empty } else { self.get() }
     }
@@ -165,7 +165,7 @@ fn the_last_messages_leave_memory_when_they_are_written() {
 fn a_message_that_cannot_leave_does_not_hold_those_behind_it() {
     let stand = Stand::new(0);
     for id in 0..9 {
-        stand.queue.enqueue(&chunk_with([(id, 4)], |id| id % 3 != 0), &mut Wakes::default());
+        stand.queue.enqueue(&chunk_with([(id, 4)], |id| id % 3 != 0), false, &mut Wakes::default());
     }
     let all = stand.hot();
     stand.sync();
@@ -271,12 +271,12 @@ fn a_run_leaves_memory_while_its_first_half_is_assigned() {
     let client = Client::new(0);
     let key = client.consume(&stand.queue, 0, Consume { prefetch: 2, ..Consume::PLAIN });
     let chunk = chunk_with((0..5).map(|id| (id, 4)), |_| true);
-    stand.queue.enqueue(&chunk, &mut Wakes::default());
+    stand.queue.enqueue(&chunk, false, &mut Wakes::default());
     stand.sync();
     assert_eq!(client.take_messages(), [(0, 0), (0, 1)]);
     stand.answer_all();
     let run = Run::of_records(&chunk, 0, 2, 0, Epoch(1));
-    stand.queue.settle([(Some(key), run)], &mut Wakes::default());
+    stand.queue.settle([(Some(key), run)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
     assert_eq!(client.take_messages(), [(0, 2), (0, 3)]);
     assert_eq!(stand.on_disk().0, 3);
 }
@@ -324,7 +324,7 @@ fn what_cannot_be_read_is_neither_lost_nor_asked_for_at_once() {
     let client = Client::new(0);
     client.consume(&stand.queue, 0, Consume::PLAIN);
     stand.disk.drop_request();
-    stand.queue.clone().loaded(Loaded { from_seq: 0, through_seq: 0, runs: Vec::new() });
+    stand.queue.clone().loaded(Loaded { queue: stand.queue.id, from_seq: 0, through_seq: 0, runs: Vec::new() });
     assert_eq!((stand.is_loading(), stand.queue.counts().0), (false, 10));
     stand.enqueue(10..11);
     stand.sync();
@@ -364,8 +364,8 @@ fn what_was_found_at_start_is_loaded_for_who_wants_it() {
         bytes: bytes * (end_seq - first_seq),
         redelivered,
     };
-    let found = RecoveredQueue { next_seq: 10, waiting: vec![range(0, 4, true), range(4, 10, false)] };
-    let queue = Queue::recovered(definition("q", true, false), before.queue.id, &before.store, &found);
+    let found = RecoveredQueue { may_expire: false, next_seq: 10, waiting: vec![range(0, 4, true), range(4, 10, false)] };
+    let queue = Queue::recovered(definition("q", true, false), before.queue.id, Surroundings { store: Some(before.store.clone()), ..Surroundings::default() }, [(0, &found)]);
     let after = Stand { queue, ..before };
     assert_eq!((after.queue.counts().0, after.is_loading()), (10, false));
     after.enqueue(10..12);
@@ -384,7 +384,7 @@ fn a_delivery_that_forgot_its_bytes_is_settled_or_comes_back() {
         run.forget_bytes();
     }
     let [settled, back] = got;
-    let epoch = stand.queue.settle([(None, settled)], &mut Wakes::default());
+    let epoch = stand.queue.settle([(None, settled)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
     assert!(epoch.is_some());
     stand.requeue(back);
     assert_eq!((stand.on_disk().0, stand.hot()), (1, 0));

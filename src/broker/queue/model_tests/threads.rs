@@ -53,7 +53,7 @@ fn publish(publisher: u32, shared: &Shared) {
         let end = (next + count).min(first + MESSAGES);
         let chunk = chunk_with((next..end).map(|id| (id, 4 + (id % 5) as usize)), |_| true);
         for queue in &shared.queues {
-            queue.enqueue(&chunk, &mut Wakes::default());
+            queue.enqueue(&chunk, false, &mut Wakes::default());
         }
         next = end;
         if next == first + MESSAGES {
@@ -138,7 +138,7 @@ impl Consumer<'_> {
             let back = Returned { run, consumer: Some(key), to_be_acked: true, how };
             assert!(!self.shared.queues[queue].release(&[], || vec![back], &mut wakes));
         } else {
-            self.shared.queues[queue].settle([(Some(key), run)], &mut wakes);
+            self.shared.queues[queue].settle([(Some(key), run)], crate::broker::queue::HowSettled::Acked, &mut wakes);
             log.extend(ids.iter().map(|id| (queue, *id)));
             self.shared.settled.fetch_add(count as usize, Ordering::SeqCst);
         }

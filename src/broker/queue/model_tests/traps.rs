@@ -83,7 +83,7 @@ impl Client {
     /// Settles a message of a consumer, as its channel does.
     pub(super) fn ack(&self, queue: &Queue, key: ConsumerKey, run: Run) {
         self.limiter.give_back(run.count);
-        queue.settle([(Some(key), run)], &mut Wakes::default());
+        queue.settle([(Some(key), run)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
         self.tell_waiting();
     }
 
@@ -108,7 +108,7 @@ pub(super) fn chunk(messages: std::ops::Range<u32>) -> Arc<Chunk> {
 }
 
 fn enqueue(queue: &Queue, messages: std::ops::Range<u32>) {
-    queue.enqueue(&chunk(messages), &mut Wakes::default());
+    queue.enqueue(&chunk(messages), false, &mut Wakes::default());
 }
 
 pub(super) fn get(queue: &Queue) -> Option<Run> {
@@ -331,7 +331,7 @@ fn a_cancelled_consumer_keeps_what_was_sent_and_returns_the_rest_unflagged() {
     assert!(!queue.release(&[key], gather, &mut Wakes::default()));
     assert_eq!((queue.counts(), queue.unacked()), ((3, 0), 2));
     // It settles what it has after all: the queue counts it, and nobody gets its credit.
-    queue.settle([(Some(key), sent)], &mut Wakes::default());
+    queue.settle([(Some(key), sent)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
     assert_eq!(queue.unacked(), 0);
     assert_eq!(drain(&queue), [(2, false), (3, false), (4, false)]);
 }
@@ -349,10 +349,10 @@ fn a_key_that_outlived_its_consumer_is_harmless() {
     let new = client.consume(&queue, 2, one);
     assert_ne!(old, new);
     let newer = client.take_one(2, 2);
-    queue.settle([(Some(old), taken.swap_remove(0).1)], &mut Wakes::default());
+    queue.settle([(Some(old), taken.swap_remove(0).1)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
     assert!(!queue.release(&[old], Vec::new, &mut Wakes::default()));
     assert_eq!(client.take_messages(), []);
-    queue.settle([(Some(new), newer)], &mut Wakes::default());
+    queue.settle([(Some(new), newer)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
     assert_eq!(client.take_messages(), [(2, 3)]);
 }
 
@@ -401,7 +401,7 @@ fn a_dead_queue_takes_nothing_in_and_says_404() {
 fn a_paused_publisher_is_told_whatever_drains_the_queue() {
     type Drain = fn(&Queue, ConsumerKey, Run);
     let drains: [(&str, Drain); 5] = [
-        ("acks", |queue, key, run| assert_eq!(queue.settle([(Some(key), run)], &mut Wakes::default()), Epoch::NONE)),
+        ("acks", |queue, key, run| assert_eq!(queue.settle([(Some(key), run)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default()), Epoch::NONE)),
         ("gets", |queue, _, _| drop(get(queue))),
         ("a purge", |queue, _, _| assert_eq!(queue.purge(&mut Wakes::default()).0, 1)),
         ("a delete", |queue, _, _| drop(queue.kill(false, false))),
@@ -425,7 +425,7 @@ fn a_paused_publisher_is_told_whatever_drains_the_queue() {
 fn large_chunk(queues: &[&Queue]) -> Weak<Chunk> {
     let chunk = chunk_of((0..40).map(|id| (id, 1000)));
     for queue in queues {
-        queue.enqueue(&chunk, &mut Wakes::default());
+        queue.enqueue(&chunk, false, &mut Wakes::default());
     }
     Arc::downgrade(&chunk)
 }
@@ -433,7 +433,7 @@ fn large_chunk(queues: &[&Queue]) -> Weak<Chunk> {
 /// Settles messages one by one, as a channel does.
 fn settle(queue: &Queue, runs: impl IntoIterator<Item = Run>) {
     for run in runs {
-        queue.settle([(None, run)], &mut Wakes::default());
+        queue.settle([(None, run)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
     }
 }
 
@@ -512,7 +512,7 @@ fn queues_share_one_chunk() {
     let queues: Vec<_> = (0..50).map(|_| new_queue("q", false)).collect();
     let chunk = chunk(0..10);
     for queue in &queues {
-        queue.enqueue(&chunk, &mut Wakes::default());
+        queue.enqueue(&chunk, false, &mut Wakes::default());
     }
     assert_eq!(Arc::strong_count(&chunk), 51);
 }

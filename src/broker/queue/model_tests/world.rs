@@ -232,7 +232,7 @@ impl World {
                 });
                 state.ids.push(id);
             }
-            let ready_bytes = self.step(queue, |queue, wakes| queue.enqueue(&chunk, wakes).ready_bytes)?;
+            let ready_bytes = self.step(queue, |queue, wakes| queue.enqueue(&chunk, false, wakes).ready_bytes)?;
             ensure!(ready_bytes == self.model.queues[queue].ready_bytes(), "enqueue says {ready_bytes} bytes wait");
         }
         messages.settle();
@@ -281,7 +281,7 @@ impl World {
             if let Some((_, bytes, settled)) = sent.last_mut() {
                 *bytes += run.bytes();
                 let is_settled = self.model.consumers[id].how.no_ack && run.epoch.is_some();
-                settled.extend(is_settled.then_some((run.first_seq, run.end_seq())));
+                settled.extend(is_settled.then_some((run.lane, run.first_seq, run.end_seq())));
             }
             self.deliver(id, run);
         }
@@ -337,7 +337,7 @@ impl World {
             self.ids_at(queue, &run).into_iter().for_each(|id| self.model.queues[queue].forget(id));
             runs.push((self.key(consumer), run));
         }
-        self.step(queue, |queue, wakes| queue.settle(runs, wakes))?;
+        self.step(queue, |queue, wakes| queue.settle(runs, crate::broker::queue::HowSettled::Acked, wakes))?;
         Ok(())
     }
 

@@ -49,7 +49,7 @@ fn nothing_is_left_of_what_was_deleted() {
 #[test]
 fn no_row_is_left_of_what_was_deleted() {
     let mut rows = Rows::new();
-    let vhost = VHost::with_store("/", rows.store.clone());
+    let vhost = VHost::build("/".into(), Some(rows.store.clone()), Arc::default());
     let done = AtomicBool::new(false);
     let durable = || ExchangeDeclare { durable: true, auto_delete: true, ..exchange("x", "topic") };
     thread::scope(|scope| {
