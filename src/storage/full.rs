@@ -117,25 +117,29 @@ fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
     let dropped = |entry: &Entry| if let Entry::DropQueue(id) = entry { Some(*id) } else { None };
     let gone: HashSet<QueueId> = waiting.entries.iter().filter_map(dropped).collect();
     relief.entries.extend(gone.iter().map(|&id| Entry::DropQueue(id)));
-    waiting.settled.retain(|id, _| !gone.contains(id));
-    waiting.delivered.retain(|id, _| !gone.contains(id));
+    waiting.settled.retain(|id, _| !gone.contains(&id.base()));
+    waiting.delivered.retain(|id, _| !gone.contains(&id.base()));
+    waiting.returned.retain(|id, _| !gone.contains(&id.base()));
     for entry in &mut waiting.entries {
         if let Entry::Enqueue { targets, .. } = entry {
-            targets.retain(|(id, _)| !gone.contains(id));
+            targets.retain(|target| !gone.contains(&target.queue.base()));
         }
     }
     let enqueued = enqueued(waiting);
-    for (id, ranges) in &mut waiting.settled {
+    for (id, ranges) in waiting.settled.iter_mut() {
         let mut settled = Ranges::default();
         ranges.iter().for_each(|&(from, to)| settled.insert(from, to));
+        if let Some(counts) = waiting.returned.get_mut(&id) {
+            settled.to_vec().iter().for_each(|&(from, to)| counts.remove(from, to));
+        }
         let mut on_disk = settled.clone();
-        for (from, to) in enqueued.get(id).into_iter().flat_map(Ranges::to_vec) {
+        for (from, to) in enqueued.get(&id).into_iter().flat_map(Ranges::to_vec) {
             on_disk.remove(from, to);
         }
         on_disk.to_vec().iter().for_each(|&(from, to)| settled.remove(from, to));
         *ranges = settled.to_vec();
         if !on_disk.is_empty() {
-            relief.settled.insert(*id, on_disk.to_vec());
+            relief.settled.insert(id, on_disk.to_vec());
         }
     }
     waiting.settled.retain(|_, ranges| !ranges.is_empty());
@@ -145,7 +149,7 @@ fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
 /// What could not be written on its own waits again. Queues that are gone are in what waits all along.
 fn take_back(waiting: &mut Contents, relief: Contents) {
     for (id, ranges) in relief.settled {
-        waiting.settled.entry(id).or_default().extend(ranges);
+        waiting.settled.of(id).extend(ranges);
     }
 }
 
@@ -154,8 +158,9 @@ fn enqueued(contents: &Contents) -> HashMap<QueueId, Ranges> {
     let mut enqueued: HashMap<QueueId, Ranges> = HashMap::new();
     for entry in &contents.entries {
         let Entry::Enqueue { chunk, targets } = entry else { continue };
-        for &(id, first) in targets {
-            enqueued.entry(id).or_default().insert(first, first + u64::from(chunk.records()));
+        for target in targets {
+            let end = target.first_seq + u64::from(chunk.records());
+            enqueued.entry(target.queue).or_default().insert(target.first_seq, end);
         }
     }
     enqueued
@@ -212,7 +217,7 @@ mod tests {
         let (mut engine, _) = open_engine(disk.clone(), OPTIONS).unwrap();
         let mut record = Vec::new();
         append_prefix(&mut record, flags::PERSISTENT, b"", b"q", &[0, 0], 0);
-        engine.core.log.enqueue(QueueId(1), 0, &Chunk::of_one(record));
+        engine.core.log.enqueue(QueueId(1), 0, None, &Chunk::of_one(record));
         define(&mut engine, 1, 200).unwrap();
         disk.set_capacity(Some(disk.used_bytes()));
         engine.core.log.settle(QueueId(1), 0, 1);

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::QueueId;
-use super::format::{FileKind, FooterPiece, Reader, push_number, push_ranges};
+use super::counts::Counts;
+use super::format::{FileKind, FooterPiece, Reader, push_counts, push_number, push_ranges};
+use super::lanes::ByLane;
 use super::ranges::Ranges;
 use super::store::{ColdRange, RecoveredQueue};
 
@@ -101,6 +103,10 @@ pub struct QueueIndex {
     spilled: BTreeMap<u64, Piece>,
     /// Settled positions of the pieces.
     settled: Ranges,
+    /// How often messages have been returned that wait, and are durable.
+    returned: Counts,
+    /// Something may expire that has come since there were last no pieces.
+    may_expire: bool,
     /// No message has had this position or a higher one.
     next_seq: u64,
     /// Messages below may have been delivered.
@@ -146,7 +152,7 @@ pub struct ReadPlan {
 
 #[derive(Default)]
 pub struct Index {
-    queues: HashMap<QueueId, QueueIndex>,
+    queues: ByLane<QueueIndex>,
     files: BTreeMap<u64, FileInfo>,
     changed: HashSet<QueueId>,
     next_queue_id: u64,
@@ -181,7 +187,7 @@ impl Index {
     }
 
     pub fn queues(&self) -> impl Iterator<Item = (QueueId, &QueueIndex)> {
-        self.queues.iter().map(|(&id, queue)| (id, queue))
+        self.queues.iter()
     }
 
     pub fn queue(&self, id: QueueId) -> Option<&QueueIndex> {
@@ -195,8 +201,8 @@ impl Index {
 
     fn queue_mut(&mut self, id: QueueId) -> &mut QueueIndex {
         self.changed.insert(id);
-        self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
-        self.queues.entry(id).or_default()
+        self.raise_next_queue_id(id.base().0 + 1);
+        self.queues.of(id)
     }
 
     fn count_in(files: &mut BTreeMap<u64, FileInfo>, piece: &Piece) {
@@ -229,8 +235,8 @@ impl Index {
     /// Messages entered a queue.
     pub fn enqueue(&mut self, id: QueueId, piece: Piece) {
         self.changed.insert(id);
-        self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
-        let queue = self.queues.entry(id).or_default();
+        self.raise_next_queue_id(id.base().0 + 1);
+        let queue = self.queues.of(id);
         queue.next_seq = queue.next_seq.max(piece.end_seq);
         Index::add(&mut self.files, &mut queue.pieces, piece);
     }
@@ -250,6 +256,21 @@ impl Index {
         }
     }
 
+    /// Among the messages of a queue are some that may expire.
+    pub fn note_expiring(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id).filter(|queue| !queue.may_expire) else { return };
+        queue.may_expire = !queue.pieces.is_empty();
+        self.changed.insert(id);
+    }
+
+    /// Messages have been returned so often in all, as far as they wait.
+    pub fn count_returns(&mut self, id: QueueId, first_seq: u64, end_seq: u64, returns: u32) {
+        let waiting = self.unsettled(id, first_seq, end_seq);
+        let Some(queue) = self.queues.get_mut(&id).filter(|_| !waiting.is_empty()) else { return };
+        waiting.iter().for_each(|&(first, end)| queue.returned.set(first, end, returns));
+        self.changed.insert(id);
+    }
+
     /// Positions below are not to be used again.
     pub fn raise_next_seq(&mut self, id: QueueId, at_least: u64) {
         let queue = self.queue_mut(id);
@@ -260,6 +281,7 @@ impl Index {
     pub fn settle(&mut self, id: QueueId, first_seq: u64, end_seq: u64) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         self.changed.insert(id);
+        queue.returned.remove(first_seq, end_seq);
         let mut at = queue.first_piece_from(first_seq);
         while at < end_seq
             && let Some((&key, piece)) = queue.pieces.range_mut(at..end_seq).next()
@@ -279,6 +301,7 @@ impl Index {
                 Index::count_in(&mut self.files, piece);
             }
         }
+        queue.may_expire &= !queue.pieces.is_empty();
     }
 
     /// Messages below may have been delivered.
@@ -287,17 +310,20 @@ impl Index {
         queue.delivered = queue.delivered.max(through);
     }
 
-    /// The queue is gone, with all that it has.
+    /// The queue is gone, with its lanes and all that they have.
     pub fn drop_queue(&mut self, id: QueueId) {
-        self.changed.insert(id);
-        self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
-        let Some(queue) = self.queues.remove(&id) else { return };
-        queue.pieces.values().chain(queue.spilled.values()).for_each(|piece| Index::count_out(&mut self.files, piece));
+        self.changed.insert(id.base());
+        self.raise_next_queue_id(id.base().0 + 1);
+        for (lane, queue) in self.queues.remove_queue(id.base()) {
+            self.changed.insert(lane);
+            let pieces = queue.pieces.values().chain(queue.spilled.values());
+            pieces.for_each(|piece| Index::count_out(&mut self.files, piece));
+        }
     }
 
     /// Messages left memory that are not durable.
     pub fn spill(&mut self, id: QueueId, piece: Piece) {
-        let queue = self.queues.entry(id).or_default();
+        let queue = self.queues.of(id);
         Index::add(&mut self.files, &mut queue.spilled, piece);
     }
 
@@ -362,6 +388,20 @@ impl Index {
         waiting
     }
 
+    /// As [`unsettled`](Self::unsettled), each with how often its messages have been returned.
+    pub fn unsettled_with_returns(&self, id: QueueId, first_seq: u64, end_seq: u64) -> Vec<(u64, u64, u32)> {
+        let Some(queue) = self.queues.get(&id) else { return Vec::new() };
+        let mut waiting = Vec::new();
+        for (from, to) in self.unsettled(id, first_seq, end_seq) {
+            if queue.returned.is_empty() {
+                waiting.push((from, to, 0));
+            } else {
+                waiting.extend(queue.returned.over(from, to));
+            }
+        }
+        waiting
+    }
+
     /// As [`unsettled`](Self::unsettled), but only of pieces with a block at that offset of that file.
     pub fn unsettled_in(&self, id: QueueId, first_seq: u64, end_seq: u64, file: u64, offset: u64) -> Vec<(u64, u64)> {
         let Some(queue) = self.queues.get(&id) else { return Vec::new() };
@@ -407,8 +447,9 @@ impl Index {
                     queue.pieces.insert(from, moved);
                 }
             }
-            queue.forget_settled_outside(first_seq, end_seq);
+            queue.forget_outside(first_seq, end_seq);
         }
+        queue.may_expire &= !queue.pieces.is_empty();
     }
 
     /// The queues that have changed since this was last asked, with their rows; `None` for those that are gone. What
@@ -443,7 +484,7 @@ impl Index {
             return Some(missing);
         }
         queue.pieces.values().for_each(|piece| Index::count_in(&mut self.files, piece));
-        self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
+        self.raise_next_queue_id(id.base().0 + 1);
         self.queues.insert(id, queue);
         Some(None)
     }
@@ -511,19 +552,17 @@ impl QueueIndex {
         }
     }
 
-    /// Forgets what is settled between two positions but in no piece any more.
-    fn forget_settled_outside(&mut self, first_seq: u64, end_seq: u64) {
+    /// Forgets what is settled or was returned between two positions but is in no piece any more.
+    fn forget_outside(&mut self, first_seq: u64, end_seq: u64) {
         let mut at = first_seq;
         let kept: Vec<(u64, u64)> =
             self.pieces_between(first_seq, end_seq).map(|piece| (piece.first_seq, piece.end_seq)).collect();
-        for (first, end) in kept {
+        for (first, end) in kept.into_iter().chain([(end_seq, end_seq)]) {
             if at < first {
                 self.settled.remove(at, first);
+                self.returned.remove(at, first);
             }
             at = end;
-        }
-        if at < end_seq {
-            self.settled.remove(at, end_seq);
         }
     }
 
@@ -533,7 +572,7 @@ impl QueueIndex {
         for (redelivered, from, to) in [(true, 0, self.delivered), (false, self.delivered, u64::MAX)] {
             waiting.extend(self.cold_range(from, to, redelivered));
         }
-        RecoveredQueue { next_seq: self.next_seq.max(self.delivered), waiting }
+        RecoveredQueue { next_seq: self.next_seq.max(self.delivered), may_expire: self.may_expire, waiting }
     }
 
     fn cold_range(&self, from: u64, to: u64, redelivered: bool) -> Option<ColdRange> {
@@ -578,6 +617,12 @@ impl QueueIndex {
         let settled: Vec<(u64, u64)> =
             pieces.iter().flat_map(|piece| self.settled.between(piece.first_seq, piece.end_seq)).collect();
         push_ranges(&mut row, &settled);
+        let returned: Vec<(u64, u64, u32)> =
+            pieces.iter().flat_map(|piece| self.returned.between(piece.first_seq, piece.end_seq)).collect();
+        if self.may_expire || !returned.is_empty() {
+            row.push(u8::from(self.may_expire));
+            push_counts(&mut row, &returned);
+        }
         row
     }
 
@@ -588,7 +633,8 @@ impl QueueIndex {
         for piece in queue.pieces.extract_if(.., |_, piece| is_gone(piece.place.file)).map(|(_, piece)| piece) {
             *lost.entry(piece.place.file).or_default() += piece.live;
         }
-        queue.forget_settled_outside(0, u64::MAX);
+        queue.forget_outside(0, u64::MAX);
+        queue.may_expire &= !queue.pieces.is_empty();
         Some((queue.encode(None), lost))
     }
 
@@ -624,7 +670,26 @@ impl QueueIndex {
             piece.live -= queue.settled.overlap(piece.first_seq, piece.end_seq);
         }
         queue.pieces.retain(|_, piece| piece.live > 0);
+        if !reader.bytes.is_empty() {
+            queue.decode_more(&mut reader)?;
+        }
         reader.bytes.is_empty().then_some(queue)
+    }
+
+    /// What only some rows have: whether something may expire, and what was returned.
+    fn decode_more(&mut self, reader: &mut Reader<'_>) -> Option<()> {
+        self.may_expire = match reader.byte()? {
+            flag @ 0..=1 => flag == 1 && !self.pieces.is_empty(),
+            _ => return None,
+        };
+        for (first, end, count) in reader.counts()? {
+            for piece in self.pieces_between(first, end).copied().collect::<Vec<Piece>>() {
+                let (from, to) = (piece.first_seq.max(first), piece.end_seq.min(end));
+                let waiting = self.settled.gaps(from, to);
+                waiting.into_iter().for_each(|(from, to)| self.returned.set(from, to, count));
+            }
+        }
+        Some(())
     }
 }
 

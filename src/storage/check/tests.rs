@@ -19,7 +19,7 @@ struct Nobody;
 
 impl ColdTarget for Nobody {
     fn loaded(self: Arc<Self>, _: Loaded) {}
-    fn spilled(self: Arc<Self>, _: Vec<Run>) {}
+    fn spilled(self: Arc<Self>, _: QueueId, _: Vec<Run>) {}
 }
 
 fn options() -> Options {
@@ -111,7 +111,7 @@ fn one_queue() -> Arc<SimDisk> {
     define(&engine, 1);
     for first in (0..400).step_by(20) {
         let mut more = (0..).map(|more| 50 + more * 7 % 100);
-        engine.core.log.enqueue(QueueId(1), first, &chunk(1, first, 20, || more.next().unwrap()));
+        engine.core.log.enqueue(QueueId(1), first, None, &chunk(1, first, 20, || more.next().unwrap()));
         commit(&mut engine);
     }
     disk.kill()
@@ -173,7 +173,7 @@ fn a_flipped_byte_costs_the_records_of_its_page() {
     let mut engine = open(&disk).unwrap();
     define(&engine, 1);
     let mut more = (0..).map(|more| 50 + more * 7 % 100);
-    engine.core.log.enqueue(QueueId(1), 0, &chunk(1, 0, 1000, || more.next().unwrap()));
+    engine.core.log.enqueue(QueueId(1), 0, None, &chunk(1, 0, 1000, || more.next().unwrap()));
     commit(&mut engine);
     engine.finish().unwrap();
     let whole = disk.kill();
@@ -198,7 +198,7 @@ fn entries_behind_a_damaged_page_are_read() {
     let mut engine = open(&disk).unwrap();
     define(&engine, 1);
     for seq in 0..1000 {
-        engine.core.log.enqueue(QueueId(1), seq, &chunk(1, seq, 1, || 30));
+        engine.core.log.enqueue(QueueId(1), seq, None, &chunk(1, seq, 1, || 30));
     }
     commit(&mut engine);
     engine.finish().unwrap();
@@ -294,7 +294,7 @@ fn random_directory(random: &mut Random) -> (Arc<SimDisk>, BTreeMap<u64, BTreeSe
                 0..4 => {
                     let (count, of_one_length) = (random.pick(&[1, 2, 20]), random.one_in(2));
                     let more = || if of_one_length { 20 } else { random.below(300) };
-                    engine.core.log.enqueue(QueueId(id), end, &chunk(id, end, count, more));
+                    engine.core.log.enqueue(QueueId(id), end, None, &chunk(id, end, count, more));
                     next.insert(id, end + count);
                 }
                 4 if end > 0 => {

@@ -311,7 +311,7 @@ fn an_unknown_format_is_refused_with_what_to_do() {
     transaction.commit().unwrap();
     drop(checkpoint);
     let error = read(&disk).unwrap_err().to_string();
-    assert!(error.starts_with("/simulated/checkpoint has format 7"), "{error}");
+    assert!(error.starts_with("/simulated/checkpoint has format 8"), "{error}");
     assert!(error.contains("start the version that wrote it"), "{error}");
 }
 

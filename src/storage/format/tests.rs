@@ -12,7 +12,7 @@ fn payload(random: &mut Random) -> Vec<u8> {
     let mut out = Vec::new();
     for _ in 0..random.within(1..60) {
         match random.below(4) {
-            0 => out.push(random.below(8) as u8),
+            0 => out.push(random.below(10) as u8),
             1 => push_number(&mut out, random.below(40) as u64),
             2 => push_number(&mut out, u64::MAX >> random.below(64)),
             _ => out.extend((0..random.below(300)).map(|_| random.next() as u8)),

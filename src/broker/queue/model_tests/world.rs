@@ -33,7 +33,7 @@ struct Channel {
 }
 
 /// To whom was written how many bytes, and which positions are settled thereby.
-type Sent = (ConsumerId, usize, Vec<(u64, u64)>);
+type Sent = (ConsumerId, usize, Vec<(u8, u64, u64)>);
 
 struct Outstanding {
     queue: usize,
