@@ -93,18 +93,20 @@ impl QueueState {
         }
     }
 
-    /// Does what is due by now.
-    fn attend(&mut self, now_ms: u64, wakes: &mut Wakes) -> Due {
-        let Some(rules) = &mut self.rules else { return Due::default() };
+    /// Does what is due by now. Returns whether nobody has used the queue for as long as it was to live unused.
+    fn attend(&mut self, now_ms: u64, wakes: &mut Wakes) -> bool {
+        let Some(rules) = &mut self.rules else { return false };
         if rules.timer_ms <= now_ms {
             rules.timer_ms = 0;
         }
         let (expiring, expires_ms, used_ms) = (rules.expiring, rules.effective.expires_ms, rules.used_ms);
-        let more = expiring && self.drop_expired(now_ms);
+        if expiring {
+            self.drop_expired_front(now_ms);
+        }
         self.look_at_limits(wakes);
         self.assign_at(if expiring { now_ms } else { 0 }, wakes);
         let is_unused = self.consumers.count() == 0 && !self.dead;
-        Due { more, unused: is_unused && expires_ms.is_some_and(|ms| now_ms >= used_ms.saturating_add(ms)) }
+        is_unused && expires_ms.is_some_and(|ms| now_ms >= used_ms.saturating_add(ms))
     }
 
     /// Takes out messages that are dying, and where they go. They are in nobody's hands but the caller's then.
@@ -145,14 +147,6 @@ impl QueueState {
     }
 }
 
-/// What the worker finds at a queue.
-#[derive(Default)]
-struct Due {
-    more: bool,
-    /// Nobody has used it for as long as it was to live unused.
-    unused: bool,
-}
-
 impl Queue {
     /// Settles messages that have become dead letters.
     pub(in crate::broker) fn moved(&self, runs: impl IntoIterator<Item = Run>) {
@@ -189,15 +183,14 @@ impl Queue {
 impl Duty for Queue {
     fn attend(self: Arc<Self>, now_ms: u64) -> Attended {
         let mut wakes = Wakes::default();
-        let due = self.lock().attend(now_ms, &mut wakes);
+        let is_unused = self.lock().attend(now_ms, &mut wakes);
         drop(wakes);
-        if due.unused
+        if is_unused
             && let Some(vhost) = self.vhost.upgrade()
         {
             vhost.expire_queue(&self);
         }
-        let more = self.bury_on(now_ms);
-        if due.more || more { Attended::More } else { Attended::Done }
+        if self.bury_on(now_ms) { Attended::More } else { Attended::Done }
     }
 }
 

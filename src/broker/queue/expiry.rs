@@ -1,7 +1,8 @@
 //! Messages that expire: by the queue's time to live and by their own, whichever is shorter, at the head of the queue.
 //!
 //! The time to live counts from when a message entered the queue and stays with it when it is requeued. A message behind
-//! another waits until it is at the head; nothing is kept for a single message, and one timer serves the queue.
+//! another, or of a lower priority, waits until it is at the head; nothing is kept for a single message, and one timer
+//! serves the queue.
 
 use super::ready::Ready;
 use super::state::QueueState;
@@ -91,21 +92,6 @@ impl QueueState {
         false
     }
 
-    /// Drops what has expired at the head of each level. Returns whether there may be more.
-    pub(super) fn drop_expired(&mut self, now_ms: u64) -> bool {
-        let mut left = RUNS_A_STEP;
-        for level in 0..self.lanes.count() {
-            while let Some(run) = self.lanes.at_mut(level as u8).ready.take_expired(now_ms) {
-                self.expired(run);
-                left -= 1;
-                if left == 0 {
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
     fn expired(&mut self, run: Run) {
         if let Some(rules) = &mut self.rules {
             rules.has_left(&run);
@@ -114,8 +100,8 @@ impl QueueState {
         self.bury(run, Reason::Expired);
     }
 
-    /// When the first of the messages expires that are at the head of a level; `u64::MAX` if none does.
+    /// When the message at the front expires; `u64::MAX` if it does not, or is on disk.
     pub(super) fn next_deadline_ms(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.ready.front_deadline_ms()).min().unwrap_or(u64::MAX)
+        self.lanes.front().ready.front_deadline_ms()
     }
 }

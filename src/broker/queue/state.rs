@@ -253,6 +253,10 @@ impl QueueState {
             delivered.add(&run);
             self.mark_delivered(&delivered);
         }
+        if self.rules.is_some() {
+            self.has_front(now_ms);
+            self.set_timer();
+        }
         self.notify_drained(wakes);
         self.lanes.front_mut().ready.unpin_front();
         Some(run)
