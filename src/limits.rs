@@ -18,6 +18,10 @@ pub const FRAME_OVERHEAD_BYTES: u32 = 8;
 /// No message is larger than this, whatever is configured (RabbitMQ's hard cap, 512 MiB).
 pub const MESSAGE_MAX_BYTES: u64 = 512 * MIB;
 
+/// What an exchange of type `x-recent-history` keeps at most, in bytes of messages; then the oldest go, whatever its
+/// length.
+pub const RECENT_HISTORY_MAX_BYTES: usize = 64 * MIB as usize;
+
 /// The longest short string: names of exchanges, queues, consumers and virtual hosts, routing keys, reply texts.
 pub const SHORT_STRING_MAX_BYTES: usize = 255;
 

@@ -62,7 +62,8 @@ impl QueueType {
         }
     }
 
-    fn rabbit_name(self) -> &'static str {
+    /// What RabbitMQ calls the type in texts.
+    pub fn rabbit_name(self) -> &'static str {
         match self {
             QueueType::Classic => "rabbit_classic_queue",
             QueueType::Quorum => "rabbit_quorum_queue",

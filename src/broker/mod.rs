@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod binding;
 pub mod definitions;
 pub mod exchange;
+pub mod message;
 mod open;
 pub mod outbox;
 pub mod queue;
