@@ -155,6 +155,10 @@ limits! {
     /// more until some are settled; it is not closed.
     unacked_per_channel: u32 = 1_000_000, in 1, 4_000_000_000, 0 is none;
 
+    /// How long a delivery may wait for its acknowledgement, in milliseconds, where neither its consumer nor its queue
+    /// says; then its channel is closed with 406. RabbitMQ: `consumer_timeout`, there 30 minutes.
+    consumer_timeout_ms: u64 = 0, in 100, 315_360_000_000, 0 is none;
+
     /// Largest message body, in bytes; a larger one is a channel error 406. RabbitMQ: `max_message_size`.
     max_message_bytes: u64 = 128 * MIB, in 1, MESSAGE_MAX_BYTES;
 

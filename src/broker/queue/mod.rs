@@ -14,6 +14,7 @@ pub mod limiter;
 mod model_tests;
 mod ready;
 mod state;
+mod timeout;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
