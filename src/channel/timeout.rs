@@ -62,6 +62,13 @@ impl Channel {
         Some(Due { at, timeout_ms })
     }
 
+    /// Takes note of when what is outstanding is due: deliveries have come back to the ledger.
+    pub(super) fn note_earliest_due(&self, session: &Session) {
+        if let Some(due) = self.ledger.earliest_due() {
+            session.timeouts.note(due.at);
+        }
+    }
+
     /// Looks whether something was to be settled by now, and notes when to look again.
     ///
     /// # Errors
