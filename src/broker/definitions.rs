@@ -15,11 +15,14 @@
 //!                                                   arguments: table               queue
 //! 05 vhost: str  destination  source: str           version
 //!    routing key: str  digest                       arguments: table               binding
+//! 0A id: u64                                        version  level  owner          hidden queue of delayed messages
 //!
 //! version      01
-//! type         01 direct   02 fanout   03 topic   04 headers
+//! type         01 direct   02 fanout   03 topic   04 headers   05 x-consistent-hash   06 x-modulus-hash
+//!              07 x-random   08 x-local-random   09 x-recent-history   0A x-delayed-message
 //! flags        bit 0 auto-delete   bit 1 internal (exchanges only)
 //! destination  04 id: u64 (a queue)   03 name: str (an exchange)
+//! owner        04 id: u64 (a queue)   03 vhost: str  name: str (an exchange)
 //! digest       of the arguments as the value has them: nothing if there are none, else their SHA-256
 //! ```
 //!
@@ -34,6 +37,7 @@ use amq_protocol::types::FieldTable;
 use sha2::{Digest, Sha256};
 
 use crate::broker::binding::{Binding, Destination};
+use crate::broker::delay::LEVELS as DELAY_LEVELS;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
 use crate::broker::queue::{Queue, QueueDefinition, QueueId};
 use crate::broker::user::{PASSWORD_HASH_BYTES, PasswordHash};
@@ -48,12 +52,23 @@ const USER: u8 = 2;
 const EXCHANGE: u8 = 3;
 const QUEUE: u8 = 4;
 const BINDING: u8 = 5;
+const DELAYS: u8 = 0x0A;
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 
-const KINDS: [(ExchangeKind, u8); 4] =
-    [(ExchangeKind::Direct, 1), (ExchangeKind::Fanout, 2), (ExchangeKind::Topic, 3), (ExchangeKind::Headers, 4)];
+const KINDS: [(ExchangeKind, u8); 10] = [
+    (ExchangeKind::Direct, 1),
+    (ExchangeKind::Fanout, 2),
+    (ExchangeKind::Topic, 3),
+    (ExchangeKind::Headers, 4),
+    (ExchangeKind::ConsistentHash, 5),
+    (ExchangeKind::ModulusHash, 6),
+    (ExchangeKind::Random, 7),
+    (ExchangeKind::LocalRandom, 8),
+    (ExchangeKind::RecentHistory, 9),
+    (ExchangeKind::Delayed, 10),
+];
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -77,6 +92,19 @@ pub enum Definition {
         definition: QueueDefinition,
     },
     Binding(BindingDefinition),
+    /// The hidden queue whose lanes hold delayed messages of one level of somebody's wheel.
+    Delays {
+        id: QueueId,
+        level: u8,
+        owner: DelayOwner,
+    },
+}
+
+/// Whose messages are delayed, as a row names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DelayOwner {
+    Queue(QueueId),
+    Exchange { vhost: Arc<str>, name: Arc<str> },
 }
 
 /// A binding whose both ends are durable.
@@ -161,6 +189,7 @@ impl Definition {
             Definition::Exchange { vhost, definition } => key_of(EXCHANGE, &[vhost, &definition.name]),
             Definition::Queue { id, .. } => queue_key(*id),
             Definition::Binding(binding) => binding.key(),
+            Definition::Delays { id, .. } => [&[DELAYS][..], &id.0.to_be_bytes()].concat(),
         }
     }
 
@@ -185,6 +214,20 @@ impl Definition {
                 table::encode(&mut out, &definition.arguments);
             }
             Definition::Binding(binding) => table::encode(&mut out, &binding.arguments),
+            Definition::Delays { level, owner, .. } => {
+                out.push(*level);
+                match owner {
+                    DelayOwner::Queue(id) => {
+                        out.push(QUEUE);
+                        out.extend(id.0.to_be_bytes());
+                    }
+                    DelayOwner::Exchange { vhost, name } => {
+                        out.push(EXCHANGE);
+                        push(&mut out, vhost.as_bytes());
+                        push(&mut out, name.as_bytes());
+                    }
+                }
+            }
         }
         out
     }
@@ -257,6 +300,7 @@ fn read(key: &[u8], value: &[u8]) -> Result<Definition, Flaw> {
         EXCHANGE => read_exchange,
         QUEUE => read_queue,
         BINDING => read_binding,
+        DELAYS => read_delays,
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     };
     value.version()?;
@@ -323,6 +367,20 @@ fn read_binding(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definiti
     }
     key.0 = &[];
     Ok(Definition::Binding(binding))
+}
+
+fn read_delays(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let id = key.queue_id()?;
+    let level = match value.u8()? {
+        level if usize::from(level) < DELAY_LEVELS => level,
+        code => return Err(Flaw::UnknownCode { field: "level", code }),
+    };
+    let owner = match value.u8()? {
+        QUEUE => DelayOwner::Queue(value.queue_id()?),
+        EXCHANGE => DelayOwner::Exchange { vhost: value.name()?, name: value.name()? },
+        code => return Err(Flaw::UnknownCode { field: "owner", code }),
+    };
+    Ok(Definition::Delays { id, level, owner })
 }
 
 /// What is left to read.
@@ -414,6 +472,7 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
             };
             format!("a binding from exchange '{}' to {destination} in vhost '{vhost}'", key.name()?)
         }
+        DELAYS => format!("the hidden queue of delayed messages with id {}", key.queue_id()?.0),
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     })
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::binding::{Binding, Destination};
-use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError};
+use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError, DelayOwner};
+use super::delay::RecoveredLevel;
 use super::queue::{Queue, QueueDefinition, QueueId};
 use super::user::UserStore;
 use super::vhost::VHost;
@@ -37,12 +38,13 @@ impl Broker {
         let mut next_queue_id = recovered.next_queue_id;
         for (key, value) in recovered.definitions {
             let definition = Definition::decode(&key, &value)?;
-            if let Definition::Queue { id, .. } = definition {
+            if let Definition::Queue { id, .. } | Definition::Delays { id, .. } = definition {
                 next_queue_id = next_queue_id.max(id.0 + 1);
             }
             rebuilt.add(definition)?;
         }
         Queue::raise_ids(next_queue_id);
+        rebuilt.restore_delays();
         rebuilt.add_configured_vhosts(&config);
         rebuilt.put_configured_users(&config, is_first_start);
         rebuilt.tidy();
@@ -60,6 +62,8 @@ struct Rebuilt<'a> {
     worker: Arc<Worker>,
     /// What waits in queues whose rows have not come, level by level.
     levels: HashMap<QueueId, Vec<(u8, RecoveredQueue)>>,
+    /// What was delayed, by whom it was.
+    delays: HashMap<DelayOwner, Vec<RecoveredLevel>>,
     /// Exchanges that have lost a binding, by virtual host.
     bereaved: Vec<(Arc<VHost>, Arc<str>)>,
     bindings: usize,
@@ -75,6 +79,7 @@ impl<'a> Rebuilt<'a> {
             queues: HashMap::new(),
             worker: Arc::default(),
             levels: by_level(waiting),
+            delays: HashMap::new(),
             bereaved: Vec::new(),
             bindings: 0,
             changes: Vec::new(),
@@ -91,6 +96,7 @@ impl<'a> Rebuilt<'a> {
             }
             Definition::Queue { id, definition } => self.add_queue(id, definition)?,
             Definition::Binding(binding) => self.add_binding(binding)?,
+            Definition::Delays { id, level, owner } => self.add_delays(id, level, owner),
         }
         Ok(())
     }
@@ -142,6 +148,30 @@ impl<'a> Rebuilt<'a> {
             self.changes.push(Definition::Binding(definition).delete());
         }
         Ok(())
+    }
+
+    fn add_delays(&mut self, id: QueueId, level: u8, owner: DelayOwner) {
+        let lanes = self.levels.remove(&id).unwrap_or_default();
+        self.delays.entry(owner).or_default().push(RecoveredLevel { level, id, lanes });
+    }
+
+    /// Gives what was delayed to whose it is, or drops it: the owner was deleted, or was not durable.
+    fn restore_delays(&mut self) {
+        for (owner, levels) in std::mem::take(&mut self.delays) {
+            let restored = match &owner {
+                DelayOwner::Queue(id) => self.queues.get(id).map(|queue| queue.restore_delays(&levels)),
+                DelayOwner::Exchange { vhost, name } => {
+                    let exchange = self.vhosts.get(vhost).and_then(|vhost| vhost.find_exchange(name));
+                    exchange.map(|exchange| exchange.restore_delays(&levels))
+                }
+            };
+            if restored.is_none() {
+                for RecoveredLevel { level, id, .. } in levels {
+                    self.store.log.drop_queue(id);
+                    self.changes.push(Definition::Delays { id, level, owner: owner.clone() }.delete());
+                }
+            }
+        }
     }
 
     fn add_configured_vhosts(&mut self, config: &Config) {

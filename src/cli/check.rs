@@ -11,7 +11,7 @@ use amq_protocol::types::FieldTable;
 use clap::Args;
 use serde::Serialize;
 
-use crate::broker::definitions::{Definition, Flaw};
+use crate::broker::definitions::{Definition, DelayOwner, Flaw};
 use crate::broker::queue::QueueDefinition;
 use crate::storage::QueueId;
 use crate::storage::check::{self, FileReport, FileRole, Mending, Report};
@@ -110,6 +110,7 @@ fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_check
     let mut mendings = Vec::new();
     let mut vhosts = Vec::new();
     let mut wanted: Vec<Arc<str>> = Vec::new();
+    let mut hidden: Vec<QueueId> = Vec::new();
     for (key, value) in rows {
         match Definition::decode(key, value) {
             Ok(Definition::VHost { name }) => vhosts.push(name),
@@ -117,13 +118,14 @@ fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_check
             Ok(Definition::Exchange { vhost, .. }) => wanted.push(vhost),
             Ok(Definition::Queue { definition, .. }) => wanted.push(definition.vhost),
             Ok(Definition::Binding(binding)) => wanted.push(binding.vhost),
+            Ok(Definition::Delays { id, .. }) => hidden.push(id),
             Err(error) => {
                 let change = crate::storage::log::Change { key: key.clone(), value: None };
                 mendings.push(Mending { change, why: format!("{error}; it is deleted") });
             }
         }
     }
-    for &id in orphans.iter().filter(|_| is_without_checkpoint) {
+    for &id in orphans.iter().filter(|id| is_without_checkpoint && !hidden.contains(id)) {
         let definition = recovered_queue(id);
         let why = format!(
             "the definition of queue {id}: its messages are now in queue '{name}' in vhost '/'",
@@ -237,6 +239,13 @@ impl Summary {
                 Ok(Definition::Binding(_)) => totals.bindings += 1,
                 Ok(Definition::Queue { id, definition }) => {
                     names.insert(id, (definition.vhost.to_string(), definition.name.to_string()));
+                }
+                Ok(Definition::Delays { id, owner, .. }) => {
+                    let owner = match owner {
+                        DelayOwner::Queue(queue) => names.get(&queue).cloned(),
+                        DelayOwner::Exchange { vhost, name } => Some((vhost.to_string(), format!("exchange '{name}'"))),
+                    };
+                    names.extend(owner.map(|(vhost, name)| (id, (vhost, format!("{name} (delayed)")))));
                 }
                 Err(error) => unreadable.push(error.to_string()),
             }

@@ -4,8 +4,9 @@
 //! lock is released.
 //! A lock is held for a few steps per run, never across an await and never two queues' at once.
 
-mod cold;
+pub(in crate::broker) mod cold;
 mod consumers;
+mod delayed;
 mod disk;
 mod dying;
 mod effects;
@@ -17,13 +18,14 @@ pub mod limiter;
 mod model_tests;
 mod overflow;
 mod policies;
-mod ready;
+pub(in crate::broker) mod ready;
 mod rules;
 mod state;
+mod timeout;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use amq_protocol::types::FieldTable;
 
@@ -35,6 +37,7 @@ use self::state::{QueueState, Remains};
 pub use self::state::{HowReturned, HowSettled, Returned};
 use crate::broker::ConnectionId;
 use crate::broker::arguments::QueueType;
+use crate::broker::delay::Delays;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::broker::policy::AppliedPolicies;
 use crate::broker::policy::effective::effective;
@@ -69,6 +72,10 @@ pub struct Queue {
     state: Mutex<QueueState>,
     /// Whether publishes may be refused now.
     refuses: AtomicBool,
+    /// Whether messages with a delay are held back now.
+    holds_back: AtomicBool,
+    /// What is held back, if something ever was.
+    delays: OnceLock<Arc<Delays>>,
     store: Option<Arc<Store>>,
     worker: Arc<Worker>,
     vhost: Weak<VHost>,
@@ -232,6 +239,8 @@ impl Queue {
                 policies: Mutex::default(),
                 state: Mutex::new(state),
                 refuses: AtomicBool::new(false),
+                holds_back: AtomicBool::new(false),
+                delays: OnceLock::new(),
                 store,
                 worker,
                 vhost,
@@ -247,6 +256,7 @@ impl Queue {
         let effective = effective(&self.definition.arguments, &self.applied_policies());
         let is_quorum = QueueType::of(&self.definition.arguments) == QueueType::Quorum;
         let counts_returns = effective.delivery_limit.is_some() || is_quorum;
+        self.holds_back.store(effective.delayed_message, Ordering::Release);
         let mut state = self.lock();
         state.set_effective(effective, counts_returns);
         self.refuses.store(state.refuses(), Ordering::Release);
@@ -314,6 +324,9 @@ impl Queue {
     /// Takes all messages of a chunk in, at the tail. A dead queue drops them: it was deleted after they were routed. With
     /// `may_refuse` some may be refused, where the queue's overflow behaviour says so; without, none is.
     pub fn enqueue(&self, chunk: &Arc<Chunk>, may_refuse: bool, wakes: &mut Wakes) -> Enqueued {
+        if self.holds_back.load(Ordering::Relaxed) && chunk.has_headers() {
+            return self.enqueue_delayed(chunk, may_refuse, wakes);
+        }
         self.lock().enqueue(chunk, may_refuse, wakes)
     }
 
@@ -365,6 +378,7 @@ impl Queue {
         self.dead.store(true, Ordering::Release);
         drop(state);
         drop(remains);
+        self.end_delays();
         true
     }
 
@@ -416,6 +430,7 @@ impl Queue {
         let remains = state.kill(&mut wakes);
         self.dead.store(true, Ordering::Release);
         drop(state);
+        self.end_delays();
         Ok(Some(u32::try_from(remains.messages()).unwrap_or(u32::MAX)))
     }
 

@@ -88,6 +88,12 @@ impl Rules {
         }
     }
 
+    /// Whether anything more becomes of a message whose life ends for this reason.
+    pub fn has_afterlife(&self, reason: Reason) -> bool {
+        let Effective { dead_letter, retry, .. } = &self.effective;
+        dead_letter.is_some() || (retry.is_some() && reason == Reason::Rejected)
+    }
+
     /// Nothing waits any more.
     pub fn emptied(&mut self) {
         self.body_bytes = 0;

@@ -28,7 +28,7 @@ impl VHost {
     ///
     /// # Errors
     /// 406 for an unknown type. 403 for the default exchange. 403 for a new name that begins with `amq.`. 406 for
-    /// an alternate exchange that is no name, and if an exchange of this name exists and differs. Passive: 403
+    /// arguments that its type cannot have, and if an exchange of this name exists and differs. Passive: 403
     /// for the default exchange, 404 if there is no exchange of this name; nothing else is looked at.
     pub fn exchange_declare(&self, declare: ExchangeDeclare<'_>) -> Result<(), Fault> {
         if declare.passive {
@@ -54,6 +54,7 @@ impl VHost {
         }
         check_reserved_prefix("exchange", &name)?;
         validate_exchange(resource, &definition.arguments)?;
+        kind.validate_arguments(resource, &definition.arguments)?;
         let exchange = Exchange::new(definition);
         if exchange.durable {
             operation.put(|| Definition::exchange(&self.name, &exchange));
@@ -106,6 +107,7 @@ impl VHost {
         if let Some(alternate) = &exchange.alternate_exchange {
             operation.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
         }
+        exchange.settle_in(&self.name, self.surroundings());
         let name = exchange.name.clone();
         self.exchanges.insert(name.clone(), exchange);
         // What was routed past the missing alternate exchange has somewhere to go now.
@@ -118,6 +120,7 @@ impl VHost {
     pub(super) fn drop_exchange(&self, operation: &mut Operation<'_>, exchange: &Arc<Exchange>) {
         self.exchanges.remove(&exchange.name);
         let bindings = exchange.delete();
+        exchange.end_delays();
         bindings.iter().for_each(|binding| operation.destinations.remove(binding));
         self.forget_bindings(operation, exchange, &bindings);
         if exchange.durable {
