@@ -1,7 +1,8 @@
 //! Arguments of queues, exchanges and consumers: which values are refused, and which declarations are the same.
 //!
 //! Checks, their order and their texts are those of RabbitMQ 4; see also the AMQP 0-9-1 specification,
-//! `queue.declare` and `exchange.declare`. An argument that no queue type knows is accepted, kept, and not
+//! `queue.declare` and `exchange.declare`. Each type also takes what only the other has in RabbitMQ where it makes sense:
+//! classic queues delivery limits and dead-letter strategies, quorum queues priorities. An argument that no queue type knows is accepted, kept, and not
 //! compared when the queue is declared again.
 
 mod equivalence;
@@ -13,7 +14,9 @@ use std::fmt;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-pub use self::equivalence::{assert_equivalent_exchange, assert_equivalent_queue, same_value};
+pub use self::equivalence::{
+    assert_equivalent_exchange, assert_equivalent_queue, assert_same_properties, same_value,
+};
 pub use self::term::{Term, type_name};
 use crate::error::Fault;
 
@@ -78,7 +81,7 @@ impl QueueType {
     }
 }
 
-const CLASSIC_ARGUMENTS: [&str; 15] = [
+const CLASSIC_ARGUMENTS: [&str; 17] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -94,9 +97,11 @@ const CLASSIC_ARGUMENTS: [&str; 15] = [
     "x-queue-master-locator",
     "x-queue-leader-locator",
     "x-consumer-timeout",
+    "x-delivery-limit",
+    "x-dead-letter-strategy",
 ];
 
-const QUORUM_ARGUMENTS: [&str; 17] = [
+const QUORUM_ARGUMENTS: [&str; 18] = [
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
@@ -114,6 +119,7 @@ const QUORUM_ARGUMENTS: [&str; 17] = [
     "x-queue-leader-locator",
     "x-quorum-target-group-size",
     "x-consumer-timeout",
+    "x-max-priority",
 ];
 
 const STREAM_ARGUMENTS: [&str; 4] =

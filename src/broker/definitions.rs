@@ -138,7 +138,7 @@ impl Definition {
     }
 
     pub fn queue(queue: &Queue) -> Definition {
-        Definition::Queue { id: queue.id, definition: queue.definition.clone() }
+        Definition::Queue { id: queue.id, definition: queue.definition_now() }
     }
 
     pub fn binding(vhost: &Arc<str>, binding: &Binding) -> Definition {

@@ -23,7 +23,7 @@ mod state;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use amq_protocol::types::FieldTable;
 
@@ -35,9 +35,10 @@ use self::state::{QueueState, Remains};
 pub use self::state::{HowReturned, HowSettled, Returned};
 use crate::broker::ConnectionId;
 use crate::broker::arguments::QueueType;
+use crate::broker::definitions::Definition;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::broker::policy::AppliedPolicies;
-use crate::broker::policy::effective::effective;
+use crate::broker::policy::effective::{Redeclare, effective};
 use crate::broker::vhost::VHost;
 use crate::broker::worker::Worker;
 use crate::error::Fault;
@@ -48,7 +49,7 @@ use crate::storage::store::{RecoveredQueue, Store};
 
 static NEXT_QUEUE_ID: AtomicU64 = AtomicU64::new(1);
 
-/// What a client asked for when it declared the queue; does not change while the queue lives.
+/// What a client asked for when it declared the queue.
 #[derive(Clone, Debug)]
 pub struct QueueDefinition {
     pub vhost: Arc<str>,
@@ -62,7 +63,10 @@ pub struct QueueDefinition {
 
 pub struct Queue {
     pub id: QueueId,
+    /// As it was declared first. Its arguments may have changed: see [`Queue::arguments`].
     pub definition: QueueDefinition,
+    /// In place of those, once it was declared again with others and a policy let them replace the first.
+    redeclared: RwLock<Option<Arc<FieldTable>>>,
     dead: AtomicBool,
     /// Those that apply; off the hot path.
     policies: Mutex<AppliedPolicies>,
@@ -228,6 +232,7 @@ impl Queue {
             Queue {
                 id,
                 definition,
+                redeclared: RwLock::default(),
                 dead: AtomicBool::new(false),
                 policies: Mutex::default(),
                 state: Mutex::new(state),
@@ -244,8 +249,9 @@ impl Queue {
 
     /// Does as arguments and policies now say.
     fn follow_settings(&self) {
-        let effective = effective(&self.definition.arguments, &self.applied_policies());
-        let is_quorum = QueueType::of(&self.definition.arguments) == QueueType::Quorum;
+        let arguments = self.arguments();
+        let effective = effective(&arguments, &self.applied_policies());
+        let is_quorum = QueueType::of(&arguments) == QueueType::Quorum;
         let counts_returns = effective.delivery_limit.is_some() || is_quorum;
         let mut state = self.lock();
         state.set_effective(effective, counts_returns);
@@ -253,6 +259,35 @@ impl Queue {
         let mut wakes = Wakes::default();
         state.look_at_limits(&mut wakes);
         state.assign(&mut wakes);
+    }
+
+    /// The arguments that hold now.
+    pub fn arguments(&self) -> Arc<FieldTable> {
+        let redeclared = self.redeclared.read().unwrap_or_else(PoisonError::into_inner);
+        redeclared.clone().unwrap_or_else(|| Arc::new(self.definition.arguments.clone()))
+    }
+
+    /// What the queue is now.
+    pub fn definition_now(&self) -> QueueDefinition {
+        QueueDefinition { arguments: FieldTable::clone(&self.arguments()), ..self.definition.clone() }
+    }
+
+    /// Replaces the arguments, which have been validated. Nothing that waits is lost: what is in levels of priority that the
+    /// queue does not have any more stays there until it is consumed.
+    pub(in crate::broker) fn replace_arguments(&self, arguments: FieldTable) {
+        *self.redeclared.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(arguments));
+        let state = self.lock();
+        // Under the lock, since its row goes with the queue.
+        if let Some(log) = state.log() {
+            log.define(vec![Definition::queue(self).put()]);
+        }
+        drop(state);
+        self.follow_settings();
+    }
+
+    /// What a declaration with other arguments comes to.
+    pub fn redeclare(&self) -> Redeclare {
+        self.applied_policies().policy.and_then(|policy| policy.settings.redeclare).unwrap_or_default()
     }
 
     /// Whether publishes may be refused, so that who publishes should know which was which.

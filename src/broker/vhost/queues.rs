@@ -7,13 +7,14 @@ use amq_protocol::types::FieldTable;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{VHost, check_reserved_prefix, strip_line_ends};
+use super::{Operation, VHost, check_reserved_prefix, strip_line_ends};
 use crate::broker::ConnectionId;
 use crate::broker::arguments::{
-    QueueProperties, Resource, assert_equivalent_queue, validate_queue, validate_server_named,
+    QueueProperties, Resource, assert_equivalent_queue, assert_same_properties, validate_queue, validate_server_named,
 };
 use crate::broker::binding::DestinationId;
 use crate::broker::definitions::Definition;
+use crate::broker::policy::effective::Redeclare;
 use crate::broker::queue::{Queue, QueueDefinition};
 use crate::error::Fault;
 
@@ -66,7 +67,7 @@ impl VHost {
             arguments: declare.arguments,
         };
         match self.find_queue(&name) {
-            Some(queue) => self.declare_again(queue, &definition),
+            Some(queue) => self.declare_again(queue, definition, None),
             None => self.create_queue(definition),
         }
     }
@@ -154,12 +155,31 @@ impl VHost {
         Ok(name)
     }
 
-    fn declare_again(&self, queue: Arc<Queue>, declared: &QueueDefinition) -> Result<Arc<Queue>, Fault> {
+    /// A queue that exists is declared: it has to be what is declared, unless a policy says otherwise.
+    fn declare_again(
+        &self,
+        queue: Arc<Queue>,
+        declared: QueueDefinition,
+        operation: Option<&Operation<'_>>,
+    ) -> Result<Arc<Queue>, Fault> {
         if queue.definition.exclusive_owner != declared.exclusive_owner {
             return Err(locked(&queue));
         }
         let resource = Resource::queue(&declared.name, &self.name);
-        assert_equivalent_queue(resource, &queue.definition, properties(declared))?;
+        let current = queue.definition_now();
+        match queue.redeclare() {
+            Redeclare::Strict => assert_equivalent_queue(resource, &current, properties(&declared))?,
+            Redeclare::Keep => assert_same_properties(resource, &current, properties(&declared))?,
+            Redeclare::Update => {
+                assert_same_properties(resource, &current, properties(&declared))?;
+                if current.arguments != declared.arguments {
+                    validate_queue(resource, properties(&declared))?;
+                    // One at a time, under the topology mutex.
+                    let _operation = operation.is_none().then(|| self.operation());
+                    queue.replace_arguments(declared.arguments);
+                }
+            }
+        }
         Ok(queue)
     }
 
@@ -168,7 +188,7 @@ impl VHost {
         let current = self.queues.get(&definition.name).map(|entry| entry.value().clone());
         if let Some(queue) = current {
             if !queue.is_dead() {
-                return self.declare_again(queue, &definition);
+                return self.declare_again(queue, definition, Some(&operation));
             }
             // Whoever marked it dead has not come to remove it: what it was bound to must not outlive its name.
             self.unlink(&mut operation, DestinationId::Queue(queue.id));
