@@ -16,5 +16,6 @@ mod qos;
 mod queue;
 mod reply_to;
 mod routing;
+mod rules;
 mod traps;
 mod tx;
