@@ -7,15 +7,16 @@ use super::content::{Incoming, check_header};
 use super::transaction::Staged;
 use super::{Channel, Mode};
 use crate::broker::exchange::Exchange;
-use crate::connection::routes::{Origin, TargetId};
+use crate::broker::message;
+use crate::connection::routes::{OneOf, Origin, Routes, TargetId};
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
 use crate::error::Fault;
 use crate::storage::record::{self, Record, flags};
+use crate::wire::deliver;
 use crate::wire::frame::{self, FrameHead};
 use crate::wire::hot::{ContentHeader, Publish};
 use crate::wire::properties::{PropertiesView, Property};
-use crate::wire::{deliver, table};
 
 /// The two names that stand for "reply to me directly" in `reply-to` (RabbitMQ's and LavinMQ's).
 pub const REPLY_TO_NAMES: [&[u8]; 2] = [b"amq.rabbitmq.reply-to", b"amq.direct.reply-to"];
@@ -78,10 +79,17 @@ pub struct Template {
     /// Everything of the record but the body.
     record: Vec<u8>,
     exchange_bytes: usize,
-    target: Option<TargetId>,
+    way: Option<Way>,
     checked_in: u64,
     hits: u32,
     misses: u32,
+}
+
+/// Where messages go that look the same up to their bodies.
+enum Way {
+    To(TargetId),
+    /// Each to another, by chance.
+    OneOf(Arc<OneOf>),
 }
 
 /// After this many publishes in a row that were like none before them, only one in so many is remembered.
@@ -92,11 +100,21 @@ impl Template {
     #[inline]
     pub fn matches(&self, data: &[u8]) -> bool {
         let end = self.wire.len() + self.body_bytes;
-        self.target.is_some() && data.len() > end && data.starts_with(&self.wire) && data[end] == frame::END
+        self.way.is_some() && data.len() > end && data.starts_with(&self.wire) && data[end] == frame::END
     }
 
     pub fn forget(&mut self) {
-        self.target = None;
+        self.way = None;
+    }
+
+    /// Looks again where the messages go.
+    fn look(&mut self, routes: &mut Routes) {
+        let (exchange, key) = route_of(&self.record, self.exchange_bytes);
+        self.way = match self.way {
+            Some(Way::OneOf(_)) => routes.one_of(exchange).cloned().map(Way::OneOf),
+            _ => routes.find(exchange, key).map(Way::To),
+        };
+        self.checked_in = routes.batch();
     }
 
     fn is_worth_remembering(&mut self) -> bool {
@@ -125,31 +143,17 @@ impl Channel {
             return 0;
         }
         if template.checked_in != session.routes.batch() {
-            let (exchange, key) = route_of(&template.record, template.exchange_bytes);
-            template.target = session.routes.find(exchange, key);
-            template.checked_in = session.routes.batch();
+            template.look(&mut session.routes);
         }
-        // A route to nowhere is not for here: the publisher may want its message back.
-        let Some(target) = template.target.filter(|target| !session.routes.queues(*target).is_empty()) else {
-            return 0;
+        let (at, count) = match &template.way {
+            // A route to nowhere is not for here: the publisher may want its message back.
+            Some(Way::To(target)) if session.routes.queues(*target).is_empty() => return 0,
+            // One of them may be refused, and the publisher has to be told which.
+            Some(Way::To(target)) if session.routes.may_refuse(*target) => return 0,
+            Some(Way::To(target)) => gather_alike(template, *target, data, session, scratch),
+            Some(Way::OneOf(one_of)) => draw_alike(template, one_of, data, self.origin(), session, scratch),
+            None => return 0,
         };
-        if session.routes.may_refuse(target) {
-            return 0;
-        }
-        let frame_bytes = template.wire.len() + template.body_bytes + 1;
-        scratch.settle_before_publishing_to(target, &session.routes);
-        let mut chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
-        chunk.reserve((data.len() / frame_bytes).min(4096) * (template.record.len() + template.body_bytes));
-        let (mut at, mut count) = (0, 0);
-        while template.matches(&data[at..]) {
-            let body_at = at + template.wire.len();
-            if chunk.is_full() {
-                chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
-            }
-            chunk.push(&template.record, &data[body_at..body_at + template.body_bytes]);
-            at += frame_bytes;
-            count += 1;
-        }
         template.hits += count;
         self.count_published(u64::from(count), scratch);
         session.published_during_alarm |= session.broker.alarm.is_on();
@@ -169,14 +173,14 @@ impl Channel {
         let routed =
             self.publish(whole.publish, whole.header.properties, Body::Borrowed(whole.body), session, scratch)?;
         match routed {
-            Some(target) if whole.body_at > 0 && template.is_worth_remembering() => {
+            Some(way) if whole.body_at > 0 && template.is_worth_remembering() => {
                 template.channel = self.number;
                 template.wire.clear();
                 template.wire.extend_from_slice(&data[..whole.body_at]);
                 template.body_bytes = whole.body.len();
                 template.record.clone_from(&scratch.prefix);
                 template.exchange_bytes = whole.publish.exchange.len();
-                template.target = Some(target);
+                template.way = Some(way);
                 template.checked_in = session.routes.batch();
             }
             _ => template.forget(),
@@ -195,8 +199,8 @@ impl Channel {
         self.publish(method.publish(), &properties, Body::Owned(body), session, scratch).map(drop)
     }
 
-    /// Checks, routes and enqueues (or, in a transaction, stages) a message. Returns where it went if whatever looks
-    /// the same up to its body goes there too; then `scratch.prefix` is its record up to the body.
+    /// Checks, routes and enqueues (or, in a transaction, stages) a message. Returns the way of whatever looks the same up to
+    /// its body, if that is known; then `scratch.prefix` is its record up to the body.
     fn publish(
         &mut self,
         publish: Publish<'_>,
@@ -204,7 +208,7 @@ impl Channel {
         body: Body<'_>,
         session: &mut Session,
         scratch: &mut Scratch,
-    ) -> Result<Option<TargetId>, Fault> {
+    ) -> Result<Option<Way>, Fault> {
         session.published_during_alarm |= session.broker.alarm.is_on();
         if publish.immediate {
             return Err(Fault::not_implemented("immediate=true"));
@@ -216,20 +220,9 @@ impl Channel {
         };
         let view = PropertiesView::parse(properties, session.limits().table_depth).map_err(|e| e.fault())?;
         let checked = self.check_properties(&view, session)?;
-        let (target, same_for_alike) = match (known, exchange) {
-            (Some(target), _) if checked.more_keys.is_empty() => (target, true),
-            (_, exchange) => {
-                let exchange = match exchange {
-                    Some(exchange) => exchange,
-                    None => find_exchange(publish, session)?,
-                };
-                route(publish, &view, &checked, &exchange, session)
-            }
-        };
-        let rewritten = checked.rewritten.as_deref();
         let flags = record_flags(&view);
         scratch.prefix.clear();
-        let properties = rewritten.unwrap_or(properties);
+        let properties = checked.rewritten.as_deref().unwrap_or(properties);
         let body_bytes = body.bytes().len() as u32;
         record::append_prefix(
             &mut scratch.prefix,
@@ -239,6 +232,19 @@ impl Channel {
             properties,
             body_bytes,
         );
+        let (target, way) = match (known, exchange) {
+            (Some(target), _) if checked.more_keys.is_empty() => (target, Some(Way::To(target))),
+            (_, exchange) => {
+                let exchange = match exchange {
+                    Some(exchange) => exchange,
+                    None => find_exchange(publish, session)?,
+                };
+                let table_depth = session.limits().table_depth;
+                let message =
+                    message::Whole { properties: &view, table_depth, prefix: &scratch.prefix, body: body.bytes() };
+                route(publish, message, &checked, &exchange, session)
+            }
+        };
         if let Mode::Transaction(transaction) = &mut self.mode {
             transaction.published.push(Staged {
                 queues: SmallVec::from(session.routes.queues(target)),
@@ -256,7 +262,7 @@ impl Channel {
             return Ok(None);
         }
         enqueue(target, body, self.origin(), session, scratch);
-        Ok(same_for_alike.then_some(target))
+        Ok(way)
     }
 
     /// Who is to be told if the last publish is refused.
@@ -366,6 +372,57 @@ impl Body<'_> {
     }
 }
 
+/// Gathers all messages at the front of `data` that are like the template for their queues. Returns the bytes and the
+/// number of messages.
+#[inline]
+fn gather_alike(
+    template: &Template,
+    target: TargetId,
+    data: &[u8],
+    session: &mut Session,
+    scratch: &mut Scratch,
+) -> (usize, u32) {
+    let frame_bytes = template.wire.len() + template.body_bytes + 1;
+    scratch.settle_before_publishing_to(target, &session.routes);
+    let mut chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
+    chunk.reserve((data.len() / frame_bytes).min(4096) * (template.record.len() + template.body_bytes));
+    let (mut at, mut count) = (0, 0);
+    while template.matches(&data[at..]) {
+        let body_at = at + template.wire.len();
+        if chunk.is_full() {
+            chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
+        }
+        chunk.push(&template.record, &data[body_at..body_at + template.body_bytes]);
+        at += frame_bytes;
+        count += 1;
+    }
+    (at, count)
+}
+
+/// As [`gather_alike`], each for a target of its own. `before` is the publish before them.
+fn draw_alike(
+    template: &Template,
+    one_of: &OneOf,
+    data: &[u8],
+    before: Origin,
+    session: &mut Session,
+    scratch: &mut Scratch,
+) -> (usize, u32) {
+    let frame_bytes = template.wire.len() + template.body_bytes + 1;
+    let (mut at, mut count) = (0, 0);
+    while template.matches(&data[at..]) {
+        let body_at = at + template.wire.len();
+        let target = one_of.draw();
+        scratch.settle_before_publishing_to(target, &session.routes);
+        let message = (&template.record[..], &data[body_at..body_at + template.body_bytes]);
+        count += 1;
+        let origin = Origin { number: before.number + u64::from(count), ..before };
+        scratch.batch.push(&mut session.routes, target, message, origin, &mut scratch.wakes);
+        at += frame_bytes;
+    }
+    (at, count)
+}
+
 fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, session: &mut Session, scratch: &mut Scratch) {
     scratch.settle_before_publishing_to(target, &session.routes);
     let Scratch { prefix, batch, wakes, .. } = scratch;
@@ -381,23 +438,31 @@ fn find_exchange(publish: Publish<'_>, session: &Session) -> Result<Arc<Exchange
     session.vhost.exchange_to_publish(&String::from_utf8_lossy(publish.exchange))
 }
 
-/// Routes a message anew. Returns also whether the next with its exchange and routing key goes the same way.
+/// Routes a message anew, unless it is known from what to draw. Returns also the way that the next goes with its exchange
+/// and routing key, if that is known.
 fn route(
     publish: Publish<'_>,
-    view: &PropertiesView<'_>,
+    mut message: message::Whole<'_>,
     checked: &Checked<'_>,
     exchange: &Arc<Exchange>,
     session: &mut Session,
-) -> (TargetId, bool) {
+) -> (TargetId, Option<Way>) {
+    if checked.more_keys.is_empty()
+        && let Some(one_of) = session.routes.one_of(publish.exchange)
+    {
+        return (one_of.draw(), Some(Way::OneOf(one_of.clone())));
+    }
     let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
     keys.push(publish.routing_key);
     keys.extend_from_slice(&checked.more_keys);
-    let depth = session.limits().table_depth;
-    let mut headers = || table::decode_entries(view.headers_bytes()?, depth).ok();
-    let mut route = session.vhost.route(exchange, &keys, &mut headers);
-    route.cacheable &= checked.more_keys.is_empty();
+    let mut route = session.vhost.route(exchange, &keys, &mut message);
+    if !checked.more_keys.is_empty() {
+        route.cacheable = false;
+        route.one_of.clear();
+    }
     let cacheable = route.cacheable;
-    (session.routes.insert(exchange, publish.routing_key, route), cacheable)
+    let target = session.routes.insert(exchange, publish.routing_key, route);
+    (target, cacheable.then_some(Way::To(target)))
 }
 
 fn record_flags(view: &PropertiesView<'_>) -> u16 {

@@ -23,6 +23,9 @@ use crate::storage::store::Store;
 /// Routes that a connection remembers; one more and it starts anew.
 const ROUTES_MAX: usize = 4096;
 
+/// Under this key is the one route of an exchange that draws, whatever the routing keys.
+const ANY_KEY: &[u8] = b"";
+
 /// The queues of one or more routes: an index into [`Routes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetId(u32);
@@ -40,8 +43,23 @@ struct Entry {
     exchange: Arc<Exchange>,
     route: Route,
     target: TargetId,
+    /// If there are any, each message goes to one of these and not to `target`.
+    one_of: Option<Arc<OneOf>>,
     /// The batch in which the route was last found to be current.
     checked_in: u64,
+}
+
+/// Targets of which each message goes to one.
+pub struct OneOf {
+    exchange: Arc<Exchange>,
+    targets: Box<[TargetId]>,
+}
+
+impl OneOf {
+    /// Where one message goes.
+    pub fn draw(&self) -> TargetId {
+        self.targets[self.exchange.draw(self.targets.len())]
+    }
 }
 
 /// What routing a message gave.
@@ -67,9 +85,20 @@ impl Routes {
         Routes { store, ..Routes::default() }
     }
 
-    /// The cached route, if it stands.
+    /// The cached route, if it stands and is the same for all messages.
     #[inline]
     pub fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<TargetId> {
+        let entry = self.current(exchange, routing_key)?;
+        entry.one_of.is_none().then_some(entry.target)
+    }
+
+    /// From what to draw where a message to this exchange goes, if that is known.
+    pub fn one_of(&mut self, exchange: &[u8]) -> Option<&Arc<OneOf>> {
+        self.current(exchange, ANY_KEY)?.one_of.as_ref()
+    }
+
+    #[inline]
+    fn current(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<&Entry> {
         let hash = self.hasher.hash_one((exchange, routing_key));
         let batch = self.batch;
         let entry =
@@ -80,23 +109,30 @@ impl Routes {
             }
             entry.checked_in = batch;
         }
-        Some(entry.target)
+        Some(entry)
     }
 
     /// Remembers a route, if it may be remembered, and gives its target.
     pub fn insert(&mut self, exchange: &Arc<Exchange>, routing_key: &[u8], route: Route) -> TargetId {
         let target = self.target(&route.queues);
-        if route.cacheable {
+        let one_of = self.one_of_queues(exchange, &route.one_of);
+        if route.cacheable || one_of.is_some() {
+            let routing_key = if one_of.is_some() { ANY_KEY } else { routing_key };
             let hash = self.hasher.hash_one((exchange.name.as_bytes(), routing_key));
             let same = |e: &Entry| *e.key == *routing_key && e.exchange.name == exchange.name;
             if let Ok(stale) = self.entries.find_entry(hash, same) {
                 stale.remove();
             }
             let (key, exchange) = (routing_key.into(), exchange.clone());
-            let entry = Entry { hash, key, exchange, route, target, checked_in: self.batch };
+            let entry = Entry { hash, key, exchange, route, target, one_of, checked_in: self.batch };
             self.entries.insert_unique(hash, entry, |e| e.hash);
         }
         target
+    }
+
+    fn one_of_queues(&mut self, exchange: &Arc<Exchange>, queues: &[Arc<Queue>]) -> Option<Arc<OneOf>> {
+        let targets: Box<[_]> = queues.iter().map(|queue| self.target(std::slice::from_ref(queue))).collect();
+        (!targets.is_empty()).then(|| Arc::new(OneOf { exchange: exchange.clone(), targets }))
     }
 
     /// The target that stands for a set of queues.

@@ -20,6 +20,7 @@ mod policies;
 mod ready;
 mod rules;
 mod state;
+mod timeout;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -73,6 +74,8 @@ pub struct Queue {
     state: Mutex<QueueState>,
     /// Whether publishes may be refused now.
     refuses: AtomicBool,
+    /// See [`Queue::consumer_timeout_ms`].
+    consumer_timeout_ms: AtomicU64,
     store: Option<Arc<Store>>,
     worker: Arc<Worker>,
     vhost: Weak<VHost>,
@@ -237,6 +240,7 @@ impl Queue {
                 policies: Mutex::default(),
                 state: Mutex::new(state),
                 refuses: AtomicBool::new(false),
+                consumer_timeout_ms: AtomicU64::new(0),
                 store,
                 worker,
                 vhost,
@@ -253,6 +257,7 @@ impl Queue {
         let effective = effective(&arguments, &self.applied_policies());
         let is_quorum = QueueType::of(&arguments) == QueueType::Quorum;
         let counts_returns = effective.delivery_limit.is_some() || is_quorum;
+        self.set_consumer_timeout(effective.consumer_timeout_ms);
         let mut state = self.lock();
         state.set_effective(effective, counts_returns);
         self.refuses.store(state.refuses(), Ordering::Release);
