@@ -92,16 +92,6 @@ enum Way {
     OneOf(Arc<OneOf>),
 }
 
-impl Way {
-    /// Whether some of the queues may refuse what is published to them.
-    fn may_refuse(&self, routes: &Routes) -> bool {
-        match self {
-            Way::To(target) => routes.may_refuse(*target),
-            Way::OneOf(one_of) => one_of.targets().any(|target| routes.may_refuse(target)),
-        }
-    }
-}
-
 /// After this many publishes in a row that were like none before them, only one in so many is remembered.
 const MISSES_MAX: u32 = 8;
 
@@ -158,9 +148,10 @@ impl Channel {
         let (at, count) = match &template.way {
             // A route to nowhere is not for here: the publisher may want its message back.
             Some(Way::To(target)) if session.routes.queues(*target).is_empty() => return 0,
-            Some(way) if way.may_refuse(&session.routes) => return 0,
+            // One of them may be refused, and the publisher has to be told which.
+            Some(Way::To(target)) if session.routes.may_refuse(*target) => return 0,
             Some(Way::To(target)) => gather_alike(template, *target, data, session, scratch),
-            Some(Way::OneOf(one_of)) => draw_alike(template, one_of, data, session, scratch),
+            Some(Way::OneOf(one_of)) => draw_alike(template, one_of, data, self.origin(), session, scratch),
             None => return 0,
         };
         template.hits += count;
@@ -228,7 +219,7 @@ impl Channel {
             None => Some(find_exchange(publish, session)?),
         };
         let view = PropertiesView::parse(properties, session.limits().table_depth).map_err(|e| e.fault())?;
-        let checked = self.check_properties(&view, session)?;
+        let checked = self.check_properties(&view, publish, exchange.as_deref(), session)?;
         let flags = record_flags(&view);
         scratch.prefix.clear();
         let properties = checked.rewritten.as_deref().unwrap_or(properties);
@@ -295,8 +286,15 @@ impl Channel {
         }
     }
 
-    /// Checks what the properties ask for, in RabbitMQ's order: expiration, CC and BCC, user-id; direct reply-to.
-    fn check_properties<'a>(&self, view: &PropertiesView<'a>, session: &Session) -> Result<Checked<'a>, Fault> {
+    /// Checks what the properties ask for, in RabbitMQ's order: expiration, CC and BCC, permission for all routing keys,
+    /// user-id; direct reply-to. The exchange is there unless its route is known, and with it the permission.
+    fn check_properties<'a>(
+        &self,
+        view: &PropertiesView<'a>,
+        publish: Publish<'_>,
+        exchange: Option<&Exchange>,
+        session: &Session,
+    ) -> Result<Checked<'a>, Fault> {
         let mut checked = Checked { more_keys: Vec::new(), rewritten: None, with_bcc: None };
         if view.has(Property::Expiration) {
             view.expiration_ms()?;
@@ -307,6 +305,7 @@ impl Channel {
                 checked.rewritten = Some(view.without_bcc());
             }
         }
+        check_topics(publish, exchange, &checked.more_keys, session)?;
         if let Some(user_id) = view.user_id()
             && user_id != session.user.name.as_bytes()
             && !session.user.has_tag("impersonator")
@@ -418,11 +417,12 @@ fn gather_alike(
     (at, count)
 }
 
-/// As [`gather_alike`], each for a target of its own.
+/// As [`gather_alike`], each for a target of its own. `before` is the publish before them.
 fn draw_alike(
     template: &Template,
     one_of: &OneOf,
     data: &[u8],
+    before: Origin,
     session: &mut Session,
     scratch: &mut Scratch,
 ) -> (usize, u32) {
@@ -432,10 +432,11 @@ fn draw_alike(
         let body_at = at + template.wire.len();
         let target = one_of.draw();
         scratch.settle_before_publishing_to(target, &session.routes);
-        let chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
-        chunk.push(&template.record, &data[body_at..body_at + template.body_bytes]);
-        at += frame_bytes;
+        let message = (&template.record[..], &data[body_at..body_at + template.body_bytes]);
         count += 1;
+        let origin = Origin { number: before.number + u64::from(count), ..before };
+        scratch.batch.push(&mut session.routes, target, message, origin, &mut scratch.wakes);
+        at += frame_bytes;
     }
     (at, count)
 }
@@ -450,9 +451,32 @@ fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, session: &mut Sessi
     }
 }
 
-/// Looks the exchange up for a publish: 404 if there is none, 403 if clients may not publish to it.
+/// Looks the exchange up for a publish: 403 without the permission, 404 if there is none, 403 if clients may not publish to
+/// it.
 fn find_exchange(publish: Publish<'_>, session: &Session) -> Result<Arc<Exchange>, Fault> {
-    session.vhost.exchange_to_publish(&String::from_utf8_lossy(publish.exchange))
+    let name = String::from_utf8_lossy(publish.exchange);
+    session.caller().write_exchange(&name)?;
+    session.vhost.exchange_to_publish(&name)
+}
+
+/// 403 if the exchange is a topic exchange and one of the routing keys not permitted there. Without an exchange, what leads
+/// there by the message's own routing key is known, and was permitted.
+fn check_topics(
+    publish: Publish<'_>,
+    exchange: Option<&Exchange>,
+    more_keys: &[&[u8]],
+    session: &Session,
+) -> Result<(), Fault> {
+    let caller = session.caller();
+    let write_all = |exchange: &Exchange| more_keys.iter().try_for_each(|key| caller.write_topic(exchange, key));
+    match exchange {
+        Some(exchange) => {
+            caller.write_topic(exchange, publish.routing_key)?;
+            write_all(exchange)
+        }
+        None if more_keys.is_empty() => Ok(()),
+        None => write_all(&*find_exchange(publish, session)?),
+    }
 }
 
 /// Routes a message anew, unless it is known from what to draw. Returns also the way that the next goes with its exchange

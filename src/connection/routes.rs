@@ -60,11 +60,6 @@ impl OneOf {
     pub fn draw(&self) -> TargetId {
         self.targets[self.exchange.draw(self.targets.len())]
     }
-
-    /// Where any message may go.
-    pub fn targets(&self) -> impl Iterator<Item = TargetId> {
-        self.targets.iter().copied()
-    }
 }
 
 /// What routing a message gave.

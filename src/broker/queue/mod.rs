@@ -25,7 +25,7 @@ mod timeout;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use amq_protocol::types::FieldTable;
 
@@ -37,10 +37,11 @@ use self::state::{QueueState, Remains};
 pub use self::state::{HowReturned, HowSettled, Returned};
 use crate::broker::ConnectionId;
 use crate::broker::arguments::QueueType;
+use crate::broker::definitions::Definition;
 use crate::broker::delay::Delays;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::broker::policy::AppliedPolicies;
-use crate::broker::policy::effective::effective;
+use crate::broker::policy::effective::{Redeclare, effective};
 use crate::broker::vhost::VHost;
 use crate::broker::worker::Worker;
 use crate::error::Fault;
@@ -51,7 +52,7 @@ use crate::storage::store::{RecoveredQueue, Store};
 
 static NEXT_QUEUE_ID: AtomicU64 = AtomicU64::new(1);
 
-/// What a client asked for when it declared the queue; does not change while the queue lives.
+/// What a client asked for when it declared the queue.
 #[derive(Clone, Debug)]
 pub struct QueueDefinition {
     pub vhost: Arc<str>,
@@ -65,13 +66,18 @@ pub struct QueueDefinition {
 
 pub struct Queue {
     pub id: QueueId,
+    /// As it was declared first. Its arguments may have changed: see [`Queue::arguments`].
     pub definition: QueueDefinition,
+    /// In place of those, once it was declared again with others and a policy let them replace the first.
+    redeclared: RwLock<Option<Arc<FieldTable>>>,
     dead: AtomicBool,
     /// Those that apply; off the hot path.
     policies: Mutex<AppliedPolicies>,
     state: Mutex<QueueState>,
     /// Whether publishes may be refused now.
     refuses: AtomicBool,
+    /// See [`Queue::consumer_timeout_ms`].
+    consumer_timeout_ms: AtomicU64,
     /// Whether messages with a delay are held back now.
     holds_back: AtomicBool,
     /// What is held back, if something ever was.
@@ -235,10 +241,12 @@ impl Queue {
             Queue {
                 id,
                 definition,
+                redeclared: RwLock::default(),
                 dead: AtomicBool::new(false),
                 policies: Mutex::default(),
                 state: Mutex::new(state),
                 refuses: AtomicBool::new(false),
+                consumer_timeout_ms: AtomicU64::new(0),
                 holds_back: AtomicBool::new(false),
                 delays: OnceLock::new(),
                 store,
@@ -253,9 +261,11 @@ impl Queue {
 
     /// Does as arguments and policies now say.
     fn follow_settings(&self) {
-        let effective = effective(&self.definition.arguments, &self.applied_policies());
-        let is_quorum = QueueType::of(&self.definition.arguments) == QueueType::Quorum;
+        let arguments = self.arguments();
+        let effective = effective(&arguments, &self.applied_policies());
+        let is_quorum = QueueType::of(&arguments) == QueueType::Quorum;
         let counts_returns = effective.delivery_limit.is_some() || is_quorum;
+        self.set_consumer_timeout(effective.consumer_timeout_ms);
         self.holds_back.store(effective.delayed_message, Ordering::Release);
         let mut state = self.lock();
         state.set_effective(effective, counts_returns);
@@ -263,6 +273,35 @@ impl Queue {
         let mut wakes = Wakes::default();
         state.look_at_limits(&mut wakes);
         state.assign(&mut wakes);
+    }
+
+    /// The arguments that hold now.
+    pub fn arguments(&self) -> Arc<FieldTable> {
+        let redeclared = self.redeclared.read().unwrap_or_else(PoisonError::into_inner);
+        redeclared.clone().unwrap_or_else(|| Arc::new(self.definition.arguments.clone()))
+    }
+
+    /// What the queue is now.
+    pub fn definition_now(&self) -> QueueDefinition {
+        QueueDefinition { arguments: FieldTable::clone(&self.arguments()), ..self.definition.clone() }
+    }
+
+    /// Replaces the arguments, which have been validated. Nothing that waits is lost: what is in levels of priority that the
+    /// queue does not have any more stays there until it is consumed.
+    pub(in crate::broker) fn replace_arguments(&self, arguments: FieldTable) {
+        *self.redeclared.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(arguments));
+        let state = self.lock();
+        // Under the lock, since its row goes with the queue.
+        if let Some(log) = state.log() {
+            log.define(vec![Definition::queue(self).put()]);
+        }
+        drop(state);
+        self.follow_settings();
+    }
+
+    /// What a declaration with other arguments comes to.
+    pub fn redeclare(&self) -> Redeclare {
+        self.applied_policies().policy.and_then(|policy| policy.settings.redeclare).unwrap_or_default()
     }
 
     /// Whether publishes may be refused, so that who publishes should know which was which.

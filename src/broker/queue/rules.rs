@@ -77,6 +77,7 @@ impl Rules {
     }
 
     pub fn has_come(&mut self, run: &Run) {
+        self.expiring |= run.deadline_ms != 0 || run.has_expirations();
         if self.effective.max_length_bytes.is_some() {
             self.body_bytes += Rules::measure(run);
         }
