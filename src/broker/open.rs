@@ -57,8 +57,18 @@ impl Broker {
     /// # Errors
     /// If a row cannot be understood: to go on without it would lose what it defines.
     pub fn open(config: Config, store: Arc<Store>, recovered: Recovered) -> Result<Arc<Broker>, OpenError> {
+        Broker::open_attended(config, store, recovered, Arc::default())
+    }
+
+    /// As [`open`](Broker::open), with this worker to attend to it.
+    pub(in crate::broker) fn open_attended(
+        config: Config,
+        store: Arc<Store>,
+        recovered: Recovered,
+        worker: Arc<Worker>,
+    ) -> Result<Arc<Broker>, OpenError> {
         let is_first_start = recovered.definitions.is_empty();
-        let mut rebuilt = Rebuilt::new(&config, &store, recovered.queues);
+        let mut rebuilt = Rebuilt::new(&config, &store, recovered.queues, worker);
         let mut next_queue_id = recovered.next_queue_id;
         for (key, value) in recovered.definitions {
             let definition = Definition::decode(&key, &value)?;
@@ -107,7 +117,12 @@ struct Rebuilt<'a> {
 }
 
 impl<'a> Rebuilt<'a> {
-    fn new(config: &Config, store: &'a Arc<Store>, waiting: HashMap<QueueId, RecoveredQueue>) -> Rebuilt<'a> {
+    fn new(
+        config: &Config,
+        store: &'a Arc<Store>,
+        waiting: HashMap<QueueId, RecoveredQueue>,
+        worker: Arc<Worker>,
+    ) -> Rebuilt<'a> {
         Rebuilt {
             store,
             vhosts: HashMap::new(),
@@ -116,7 +131,7 @@ impl<'a> Rebuilt<'a> {
             unrestricted: Vec::new(),
             added_vhosts: Vec::new(),
             queues: HashMap::new(),
-            worker: Arc::default(),
+            worker,
             levels: by_level(waiting),
             delays: HashMap::new(),
             bereaved: Vec::new(),

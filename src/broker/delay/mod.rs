@@ -90,6 +90,8 @@ impl Drop for Locked<'_> {
         if let Some(delays) = self.delays.this.upgrade() {
             delays.ask_for(wants);
         }
+        #[cfg(test)]
+        crate::storage::stepped::unlocked();
     }
 }
 
@@ -115,6 +117,12 @@ impl Delays {
     /// How many messages are held back.
     pub fn messages(&self) -> u64 {
         self.lock().messages()
+    }
+
+    /// Bytes of them that are in memory.
+    #[cfg(test)]
+    pub fn resident_bytes(&self) -> u64 {
+        self.lock().resident_bytes()
     }
 
     /// Holds back messages of a chunk: by their numbers in it, with when each is due, in milliseconds since 1970. Returns

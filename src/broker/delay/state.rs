@@ -94,6 +94,11 @@ impl State {
         self.buckets.values().map(|bucket| bucket.ready.messages()).sum()
     }
 
+    #[cfg(test)]
+    pub fn resident_bytes(&self) -> u64 {
+        self.buckets.values().flat_map(|bucket| bucket.ready.resident()).map(|run| run.bytes() as u64).sum()
+    }
+
     /// Takes in a level with what was found on disk of its lanes. Returns the buckets of which it has to be found out when
     /// they are due, and the positions at which they have messages.
     pub fn recover(

@@ -110,7 +110,7 @@ impl Exchange {
                 exclusive_owner: None,
                 arguments: FieldTable::default(),
             };
-            Intake { queue: Queue::intake(definition, delays.clone()), delays }
+            Intake { queue: Queue::intake(definition, &home.around.worker, delays.clone()), delays }
         };
         Some(self.delaying.intake.get_or_init(make))
     }

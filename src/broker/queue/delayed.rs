@@ -7,6 +7,7 @@ use super::{Enqueued, Queue, QueueDefinition, Surroundings};
 use crate::broker::definitions::DelayOwner;
 use crate::broker::delay::{Delays, Owner, RecoveredLevel, header};
 use crate::broker::outbox::Wakes;
+use crate::broker::worker::Worker;
 use crate::storage::Epoch;
 use crate::storage::chunk::{Chunk, OpenChunk};
 use crate::storage::record::{Record, flags};
@@ -14,8 +15,13 @@ use crate::wire::properties::PropertiesView;
 
 impl Queue {
     /// What stands for delays where messages go to queues: it holds back all that comes. No name finds it.
-    pub(in crate::broker) fn intake(definition: QueueDefinition, delays: Arc<Delays>) -> Arc<Queue> {
-        let queue = Queue::new(definition);
+    pub(in crate::broker) fn intake(
+        definition: QueueDefinition,
+        worker: &Arc<Worker>,
+        delays: Arc<Delays>,
+    ) -> Arc<Queue> {
+        let around = Surroundings { worker: worker.clone(), ..Surroundings::default() };
+        let queue = Queue::build(definition, Queue::new_id(), around, u64::MAX, []);
         queue.holds_back.store(true, Ordering::Release);
         queue.delays.get_or_init(|| delays);
         queue
@@ -37,6 +43,11 @@ impl Queue {
             self.end_delays();
         }
         epoch
+    }
+
+    #[cfg(test)]
+    pub(in crate::broker) fn delayed_resident_bytes(&self) -> u64 {
+        self.delays.get().map_or(0, |delays| delays.resident_bytes())
     }
 
     /// Takes in what was held back when the broker ended.
