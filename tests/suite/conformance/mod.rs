@@ -11,6 +11,7 @@ mod connection;
 mod consumer_arguments;
 mod consumer_timeout;
 mod crowd;
+mod delayed;
 mod exchange;
 mod exchange_types;
 mod frames;

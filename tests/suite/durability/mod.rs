@@ -4,6 +4,7 @@
 mod bindings;
 pub mod client;
 mod definitions;
+mod delayed;
 mod deleted;
 mod directory;
 mod exchange_types;
