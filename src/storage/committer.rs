@@ -82,16 +82,18 @@ pub fn create_journal(core: &Core) -> io::Result<(u64, Arc<dyn DiskFile>)> {
 }
 
 impl Committer {
-    /// Writes to a new journal file. Everything up to `last` has been committed before.
+    /// Writes to a new journal file. No epoch behind `last` has been begun before.
     pub fn new(core: Arc<Core>, last: Epoch) -> io::Result<Committer> {
         let (number, file) = create_journal(&core)?;
         let mut state = core.state();
         state.index.add_file(number, FileKind::Journal, format::FILE_HEAD_BYTES);
         (state.journal_file, state.journal_end) = (number, format::FILE_HEAD_BYTES);
         state.sealed_epoch = last;
+        // What was cut has had numbers, too, but must not be missed.
+        let written = state.epoch;
         drop(state);
         let journal = Journal { number, file, end: format::FILE_HEAD_BYTES };
-        Ok(Committer { core, journal, written: last, synced: last, unsynced: false, buffer: Vec::new() })
+        Ok(Committer { core, journal, written, synced: written, unsynced: false, buffer: Vec::new() })
     }
 
     /// Commits an epoch, and syncs if it is to be.

@@ -480,7 +480,7 @@ impl Log {
 
     /// The committer has synced everything up to this epoch.
     pub fn synced(&self, epoch: Epoch) {
-        self.synced.store(epoch.0, Ordering::Release);
+        self.synced.fetch_max(epoch.0, Ordering::AcqRel);
         self.lock().sync_at = None;
         self.tell();
     }

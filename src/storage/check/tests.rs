@@ -278,6 +278,33 @@ fn what_is_no_data_directory_is_refused() {
     assert!(repair(&as_disk(&disk), &no_mending).is_err(), "a newer version is not damage");
 }
 
+/// A stop while an epoch was written, and once more in the first that came next.
+#[test]
+fn nothing_is_taken_in_behind_a_torn_epoch_because_another_was_cut_before() {
+    let mut disk = SimDisk::new();
+    let mut engine = open(&disk).unwrap();
+    define(&engine, 1);
+    commit(&mut engine);
+    for life in 0..2 {
+        // Of each life nothing is synced, and the first epoch is torn.
+        for key in [8, 9] {
+            engine.core.log.define(vec![Change { key: vec![key, life], value: Some(vec![1; 100]) }]);
+            let Some(Work::Write { epoch, contents, .. }) = engine.core.log.take_now(false) else { unreachable!() };
+            engine.committer.commit(epoch, &contents, false).unwrap();
+        }
+        disk = disk.kill();
+        let names = disk.list().unwrap().into_iter().map(|(name, _)| name);
+        let last = names.filter(|name| name.ends_with("journal")).max().unwrap();
+        damaged(&disk, &last, |content| {
+            let block = content.windows(4).enumerate().filter(|(_, four)| *four == b"LvB1").nth_back(1).unwrap().0;
+            content[block + 5] ^= 1;
+        });
+        let (opened, recovered) = open_engine(disk.clone(), options()).unwrap();
+        assert_eq!(recovered.definitions.into_keys().collect::<Vec<_>>(), [queue_key(QueueId(1))]);
+        engine = opened;
+    }
+}
+
 /// A directory with journals, segments and a checkpoint, and what was published and not settled for good.
 fn random_directory(random: &mut Random) -> (Arc<SimDisk>, BTreeMap<u64, BTreeSet<u64>>) {
     let mut disk = SimDisk::new();
