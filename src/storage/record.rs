@@ -29,6 +29,18 @@ pub fn length_of(bytes: &[u8]) -> Option<usize> {
     (length <= bytes.len()).then_some(length)
 }
 
+/// Whether one of the records that lie one behind the other in `bytes` has an expiration of its own.
+pub fn some_expires(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(length) = length_of(rest) {
+        if rest[FLAGS_AT] & flags::EXPIRATION as u8 != 0 {
+            return true;
+        }
+        rest = &rest[length..];
+    }
+    false
+}
+
 /// What a broker wants to know of a message without parsing its properties.
 pub mod flags {
     /// `delivery-mode` is 2.
