@@ -51,7 +51,9 @@ impl QueueState {
         if run.epoch.is_some()
             && let Some(log) = self.log()
         {
-            log.count_returns(self.lanes.at(run.lane).id, run.first_seq, run.end_seq(), run.returns);
+            let (id, end_seq) = (self.lanes.at(run.lane).id, run.end_seq());
+            // Until that is written, what is on disk has the old count.
+            run.epoch = run.epoch.max(log.count_returns(id, run.first_seq, end_seq, run.returns));
         }
         true
     }
