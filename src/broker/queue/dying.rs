@@ -80,8 +80,8 @@ impl QueueState {
             due_ms = due_ms.min(rules.retry_ms);
         }
         if !self.dead && due_ms != u64::MAX && (rules.timer_ms == 0 || due_ms < rules.timer_ms) {
-            rules.timer_ms = due_ms;
-            self.effects.attend_at(due_ms);
+            let instead_of_ms = std::mem::replace(&mut rules.timer_ms, due_ms);
+            self.effects.attend_at(due_ms, instead_of_ms);
         }
     }
 
@@ -187,9 +187,7 @@ impl Duty for Queue {
         let mut wakes = Wakes::default();
         let is_unused = self.lock().attend(now_ms, &mut wakes);
         drop(wakes);
-        if is_unused
-            && let Some(vhost) = self.vhost.upgrade()
-        {
+        if is_unused && let Some(vhost) = self.vhost.upgrade() {
             vhost.expire_queue(&self);
         }
         if self.bury_on(now_ms) { Attended::More } else { Attended::Done }
