@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::time::Clock;
 
@@ -26,11 +26,11 @@ pub enum Attended {
 
 #[derive(Default)]
 struct Agenda {
-    /// By when they are due, and a number that tells those of one moment apart.
-    timers: BTreeMap<(u64, u64), Weak<dyn Duty>>,
-    next_timer: u64,
+    /// By when they are due, and where the duty lives: that tells those of one moment apart.
+    timers: BTreeMap<(u64, usize), Weak<dyn Duty>>,
     ready: VecDeque<Arc<dyn Duty>>,
-    stopping: bool,
+    /// When the thread is to end at the latest, once it has been told to.
+    stop_by: Option<Instant>,
     /// Until when the thread sleeps, if it does; `u64::MAX` if it has no timer.
     asleep_until: Option<u64>,
 }
@@ -60,6 +60,13 @@ pub struct Worker {
 
 /// How long the thread sleeps at most: the system's clock may be set.
 const NAP_MAX: Duration = Duration::from_secs(1);
+/// How long what is ready is attended to when the thread is told to end.
+const LAST_WORK_MAX: Duration = Duration::from_secs(5);
+
+/// Tells duties apart. A weak reference keeps the place from being used again.
+fn place_of(duty: &Weak<dyn Duty>) -> usize {
+    duty.as_ptr().cast::<()>() as usize
+}
 
 impl Worker {
     /// A worker without a thread: somebody has to let it [run](Worker::run), or [attend](Worker::attend_due) for it.
@@ -75,12 +82,13 @@ impl Worker {
         self.agenda.lock().expect("no code panics while it holds the agenda")
     }
 
-    /// Has the duty attended to at this time, or soon after.
-    pub fn at(&self, due_ms: u64, duty: Weak<dyn Duty>) {
+    /// Has the duty attended to at this time, or soon after, and not at `instead_of_ms`, for which it had asked before; 0 if
+    /// it had not.
+    pub fn at(&self, due_ms: u64, instead_of_ms: u64, duty: Weak<dyn Duty>) {
         let mut agenda = self.lock();
-        let number = agenda.next_timer;
-        agenda.next_timer += 1;
-        agenda.timers.insert((due_ms, number), duty);
+        let place = place_of(&duty);
+        agenda.timers.remove(&(instead_of_ms, place));
+        agenda.timers.insert((due_ms, place), duty);
         if agenda.asleep_until.is_some_and(|until| due_ms < until) {
             agenda.asleep_until = None;
             self.work.notify_one();
@@ -112,10 +120,11 @@ impl Worker {
     fn wait_for_next(&self) -> Option<Arc<dyn Duty>> {
         let mut agenda = self.lock();
         loop {
-            if agenda.stopping {
-                return None;
-            }
             let now_ms = self.now_ms();
+            if let Some(stop_by) = agenda.stop_by {
+                // What is on its way arrives; what is due later is found again at the next start.
+                return if Instant::now() < stop_by { agenda.ready.pop_front() } else { None };
+            }
             let next_ms = agenda.ready_due(now_ms);
             if let Some(duty) = agenda.ready.pop_front() {
                 return Some(duty);
@@ -144,9 +153,10 @@ impl Worker {
         turns_max
     }
 
-    /// Ends [`run`](Worker::run). What is left undone is found again at the next start.
+    /// Ends [`run`](Worker::run) once what is ready has been attended to, within a few seconds. What is left undone is found
+    /// again at the next start.
     pub fn stop(&self) {
-        self.lock().stopping = true;
+        self.lock().stop_by = Some(Instant::now() + LAST_WORK_MAX);
         self.work.notify_all();
     }
 }
@@ -179,12 +189,37 @@ mod tests {
         let worker = Worker::new(Clock::manual(100));
         let count = duty(1);
         let weak: Weak<Count> = Arc::downgrade(&count);
-        worker.at(150, weak.clone());
-        worker.at(150, weak);
+        worker.at(150, 0, weak.clone());
+        worker.at(200, 0, weak);
         assert_eq!(worker.attend_due(9), 0);
         worker.clock.set(150);
-        assert_eq!(worker.attend_due(9), 2);
+        assert_eq!(worker.attend_due(9), 1);
+        worker.clock.set(200);
+        assert_eq!(worker.attend_due(9), 1);
         assert_eq!(count.turns.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_timer_takes_the_place_of_the_one_before() {
+        let worker = Worker::new(Clock::manual(0));
+        let (count, other) = (duty(1), duty(1));
+        let weak: Weak<Count> = Arc::downgrade(&count);
+        let weak_other: Weak<Count> = Arc::downgrade(&other);
+        worker.at(100, 0, weak_other);
+        for due_ms in (1..=100).rev() {
+            worker.at(due_ms, due_ms + 1, weak.clone());
+        }
+        assert_eq!(worker.lock().timers.len(), 2);
+    }
+
+    #[test]
+    fn what_is_ready_is_attended_to_before_the_end() {
+        let worker = Worker::new(Clock::system());
+        let count = duty(3);
+        worker.soon(count.clone());
+        worker.stop();
+        worker.run();
+        assert_eq!(count.turns.load(Ordering::Relaxed), 3);
     }
 
     #[test]
@@ -208,7 +243,7 @@ mod tests {
             move || worker.run()
         });
         let weak: Weak<Count> = Arc::downgrade(&count);
-        worker.at(worker.now_ms() + 20, weak);
+        worker.at(worker.now_ms() + 20, 0, weak);
         while count.turns.load(Ordering::Relaxed) == 0 {
             std::thread::yield_now();
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::content::{Incoming, check_header};
 use super::transaction::Staged;
 use super::{Channel, Mode};
+use crate::broker::delay::header;
 use crate::broker::exchange::Exchange;
 use crate::broker::message;
-use crate::connection::routes::{OneOf, Origin, Routes, TargetId};
+use crate::connection::routes::{Known, OneOf, Origin, Routes, TargetId};
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
 use crate::error::Fault;
@@ -88,6 +89,8 @@ pub struct Template {
 /// Where messages go that look the same up to their bodies.
 enum Way {
     To(TargetId),
+    /// All of them have the same delay.
+    HeldBack(TargetId),
     /// Each to another, by chance.
     OneOf(Arc<OneOf>),
 }
@@ -112,6 +115,7 @@ impl Template {
         let (exchange, key) = route_of(&self.record, self.exchange_bytes);
         self.way = match self.way {
             Some(Way::OneOf(_)) => routes.one_of(exchange).cloned().map(Way::OneOf),
+            Some(Way::HeldBack(_)) => routes.find_held_back(exchange, key).map(Way::HeldBack),
             _ => routes.find(exchange, key).map(Way::To),
         };
         self.checked_in = routes.batch();
@@ -150,7 +154,7 @@ impl Channel {
             Some(Way::To(target)) if session.routes.queues(*target).is_empty() => return 0,
             // One of them may be refused, and the publisher has to be told which.
             Some(Way::To(target)) if session.routes.may_refuse(*target) => return 0,
-            Some(Way::To(target)) => gather_alike(template, *target, data, session, scratch),
+            Some(Way::To(target) | Way::HeldBack(target)) => gather_alike(template, *target, data, session, scratch),
             Some(Way::OneOf(one_of)) => draw_alike(template, one_of, data, self.origin(), session, scratch),
             None => return 0,
         };
@@ -213,12 +217,15 @@ impl Channel {
         if publish.immediate {
             return Err(Fault::not_implemented("immediate=true"));
         }
-        let known = session.routes.find(publish.exchange, publish.routing_key);
+        let known = session.routes.look_up(publish.exchange, publish.routing_key);
+        let view = PropertiesView::parse(properties, session.limits().table_depth);
+        let is_delayed = || view.as_ref().is_ok_and(|view| header::delay_ms(view).is_some());
+        let known = known.filter(|known| matches!(known, Known::To(_)) || is_delayed());
         let exchange = match known {
             Some(_) => None,
             None => Some(find_exchange(publish, session)?),
         };
-        let view = PropertiesView::parse(properties, session.limits().table_depth).map_err(|e| e.fault())?;
+        let view = view.map_err(|e| e.fault())?;
         let checked = self.check_properties(&view, publish, exchange.as_deref(), session)?;
         let flags = record_flags(&view);
         scratch.prefix.clear();
@@ -233,7 +240,10 @@ impl Channel {
             body_bytes,
         );
         let (target, way, is_held_back) = match (known, exchange) {
-            (Some(target), _) if checked.more_keys.is_empty() => (target, Some(Way::To(target)), false),
+            (Some(Known::To(target)), _) if checked.more_keys.is_empty() => (target, Some(Way::To(target)), false),
+            (Some(Known::HeldBack(target)), _) if checked.more_keys.is_empty() => {
+                (target, Some(Way::HeldBack(target)), true)
+            }
             (_, exchange) => {
                 let exchange = match exchange {
                     Some(exchange) => exchange,
@@ -501,11 +511,13 @@ fn route(
         route.cacheable = false;
         route.one_of.clear();
     }
-    let is_held_back = route.is_held_back && route.queues.len() == 1;
-    // What looks the same has the same delay, though the next with its routing key may have none.
-    let is_way_of_alike = route.cacheable || (is_held_back && checked.more_keys.is_empty());
+    let (cacheable, is_held_back) = (route.cacheable, route.is_held_back_here());
     let target = session.routes.insert(exchange, publish.routing_key, route);
-    (target, is_way_of_alike.then_some(Way::To(target)), is_held_back)
+    let way = match is_held_back && checked.more_keys.is_empty() {
+        true => Some(Way::HeldBack(target)),
+        false => cacheable.then_some(Way::To(target)),
+    };
+    (target, way, is_held_back)
 }
 
 fn record_flags(view: &PropertiesView<'_>) -> u16 {

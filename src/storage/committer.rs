@@ -71,7 +71,7 @@ struct Encoded {
     /// Of all blocks that have been written.
     bytes: u64,
     settled: Vec<(QueueId, Vec<(u64, u64)>)>,
-    returned: Vec<(QueueId, Vec<(u64, u64, u32)>)>,
+    returned: Vec<(QueueId, Counts)>,
 }
 
 /// A new journal file with a head, its name durable.
@@ -85,16 +85,18 @@ pub fn create_journal(core: &Core) -> io::Result<(u64, Arc<dyn DiskFile>)> {
 }
 
 impl Committer {
-    /// Writes to a new journal file. Everything up to `last` has been committed before.
+    /// Writes to a new journal file. No epoch behind `last` has been begun before.
     pub fn new(core: Arc<Core>, last: Epoch) -> io::Result<Committer> {
         let (number, file) = create_journal(&core)?;
         let mut state = core.state();
         state.index.add_file(number, FileKind::Journal, format::FILE_HEAD_BYTES);
         (state.journal_file, state.journal_end) = (number, format::FILE_HEAD_BYTES);
         state.sealed_epoch = last;
+        // What was cut has had numbers, too, but must not be missed.
+        let written = state.epoch;
         drop(state);
         let journal = Journal { number, file, end: format::FILE_HEAD_BYTES };
-        Ok(Committer { core, journal, written: last, synced: last, unsynced: false, buffer: Vec::new() })
+        Ok(Committer { core, journal, written, synced: written, unsynced: false, buffer: Vec::new() })
     }
 
     /// Commits an epoch, and syncs if it is to be.
@@ -216,7 +218,7 @@ impl Committer {
         }
         contents.delivered.iter().for_each(|(queue, &through)| index.deliver(queue, through));
         for (queue, counts) in &encoded.returned {
-            counts.iter().for_each(|&(first, end, count)| index.count_returns(*queue, first, end, count));
+            counts.iter().for_each(|(first, end, count)| index.count_returns(*queue, first, end, count));
         }
         for (queue, ranges) in &encoded.settled {
             ranges.iter().for_each(|&(first, end)| index.settle(*queue, first, end));
@@ -258,7 +260,8 @@ impl Committer {
             encoder.entry(16, |out| format::push_deliver(out, id, through));
         }
         for (id, counts) in &returned {
-            encoder.entry(16 + 6 * counts.len(), |out| format::push_returns(out, *id, counts));
+            let counts: Vec<(u64, u64, u32)> = counts.iter().collect();
+            encoder.entry(16 + 6 * counts.len(), |out| format::push_returns(out, *id, &counts));
         }
         encoder.encoded.returned = returned;
         for (id, ranges) in settled {
@@ -279,15 +282,15 @@ fn ranges(some: &[(u64, u64)]) -> Ranges {
 }
 
 /// How often messages were returned, but for those that are settled by now.
-fn still_counted(contents: &Contents, settled: &[(QueueId, Ranges)]) -> Vec<(QueueId, Vec<(u64, u64, u32)>)> {
+fn still_counted(contents: &Contents, settled: &[(QueueId, Ranges)]) -> Vec<(QueueId, Counts)> {
     let mut counted = Vec::new();
     for (id, counts) in contents.returned.iter() {
-        let mut counts: Counts = counts.clone();
+        let mut counts = counts.clone();
         if let Ok(at) = settled.binary_search_by_key(&id, |(id, _)| *id) {
             settled[at].1.to_vec().iter().for_each(|&(first, end)| counts.remove(first, end));
         }
         if !counts.is_empty() {
-            counted.push((id, counts.iter().collect()));
+            counted.push((id, counts));
         }
     }
     counted.sort_unstable_by_key(|(id, _)| *id);

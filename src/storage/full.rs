@@ -231,4 +231,25 @@ mod tests {
         assert_eq!(recovered.definitions.len(), 2);
         assert!(recovered.queues[&QueueId(1)].waiting.is_empty(), "{:?}", recovered.queues);
     }
+
+    /// They come back again and again while nothing can be written.
+    #[test]
+    fn what_waits_of_returned_messages_is_one_count_for_each_that_is_not_settled() {
+        let (queue, mut waiting) = (QueueId(1), Contents::default());
+        for returns in 1..100 {
+            let mut later = Contents::default();
+            later.returned.of(queue).set(0, 5, returns);
+            later.returned.of(queue.lane(3)).set(0, 1, returns);
+            absorb(&mut waiting, later);
+        }
+        let mut later = Contents::default();
+        later.settled.of(queue).push((1, 3));
+        absorb(&mut waiting, later);
+        let counts = |waiting: &Contents, id| waiting.returned.get(&id).map(|counts| counts.iter().collect::<Vec<_>>());
+        assert_eq!(counts(&waiting, queue), Some(vec![(0, 1, 99), (3, 5, 99)]));
+        let mut later = Contents::default();
+        later.entries.push(Entry::DropQueue(queue));
+        absorb(&mut waiting, later);
+        assert!(waiting.returned.is_empty());
+    }
 }

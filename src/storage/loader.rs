@@ -100,7 +100,7 @@ impl Load<'_> {
         for entry in block.entries() {
             let enqueue = match entry {
                 EntryView::Enqueue(enqueue) => enqueue,
-                EntryView::Returns(_, counts) => {
+                EntryView::Returns(of, counts) if of == self.queue => {
                     let mut known = returned.as_mut();
                     let mut note = |&(first, end, count): &_| known.iter_mut().for_each(|of| of.set(first, end, count));
                     counts.iter().for_each(&mut note);
@@ -327,5 +327,73 @@ impl Cold for Arc<Loader> {
 
     fn release_spilled(&self, queue: QueueId, first_seq: u64, end_seq: u64) {
         self.core.state().index.release_spilled(queue, first_seq, end_seq);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::chunk::OpenChunk;
+    use crate::storage::log::SyncPolicy;
+    use crate::storage::open::{Options, open_engine};
+    use crate::storage::record::append_prefix;
+    use crate::storage::sim_disk::SimDisk;
+    use crate::storage::store::ColdTarget;
+
+    const OPTIONS: Options = Options {
+        sync: SyncPolicy::Always,
+        unwritten_max_bytes: 1 << 20,
+        queue_resident_bytes: 0,
+        journal_file_bytes: 1 << 20,
+        reserve_bytes: 0,
+    };
+
+    /// Whatever it was answered last.
+    #[derive(Default)]
+    struct Asker(Mutex<Vec<(QueueId, Vec<Run>)>>);
+
+    impl Asker {
+        fn answer(&self) -> (QueueId, Vec<Run>) {
+            self.0.lock().unwrap().pop().unwrap()
+        }
+    }
+
+    impl ColdTarget for Asker {
+        fn loaded(self: Arc<Self>, loaded: Loaded) {
+            self.0.lock().unwrap().push((loaded.queue, loaded.runs));
+        }
+
+        fn spilled(self: Arc<Self>, queue: QueueId, runs: Vec<Run>) {
+            self.0.lock().unwrap().push((queue, runs));
+        }
+    }
+
+    #[test]
+    fn spilled_messages_come_back_with_all_that_was_known_of_them() {
+        let (engine, _) = open_engine(SimDisk::new(), OPTIONS).unwrap();
+        let (queue, target) = (QueueId(7).lane(3), Arc::new(Asker::default()));
+        let (mut open, mut prefix) = (OpenChunk::default(), Vec::new());
+        append_prefix(&mut prefix, 0, b"", b"q", &[0, 0], 2);
+        (0..9).for_each(|_| open.push(&prefix, b"hi"));
+        let chunk = open.close();
+        chunk.published_at(5_000);
+        let mut run = Run::of_chunk(&chunk, 100);
+        run.lane = 3;
+        let mut runs: Vec<Run> = (0..2).map(|_| run.split_front(3)).collect();
+        runs.push(run);
+        (runs[1].returns, runs[1].deadline_ms, runs[2].deadline_ms) = (4, 5_000, 9_000);
+        let known = |runs: &[Run]| -> Vec<_> {
+            let of = |run: &Run| (run.first_seq, run.count, run.lane, run.returns, run.deadline_ms, run.time_ms());
+            runs.iter().map(of).collect()
+        };
+        let before = known(&runs);
+        engine.loader.spill(SpillRequest { queue, runs, target: target.clone() });
+        engine.loader.serve_one();
+        assert_eq!(target.answer().0, queue);
+        let request = LoadRequest { queue, from_seq: 0, to_seq: 200, max_bytes: 1 << 20, target: target.clone() };
+        engine.loader.load(request);
+        engine.loader.serve_one();
+        let (of, after) = target.answer();
+        assert_eq!((of, known(&after)), (queue, before));
     }
 }

@@ -180,6 +180,7 @@ pub struct Log {
 }
 
 /// What the committer has to do next.
+#[expect(clippy::large_enum_variant, reason = "there is one for each epoch, and nearly all are this one")]
 pub enum Work {
     /// To write this epoch, and to sync it if somebody waits for it.
     Write { epoch: Epoch, contents: Contents, sync: bool },
@@ -501,7 +502,7 @@ impl Log {
 
     /// The committer has synced everything up to this epoch.
     pub fn synced(&self, epoch: Epoch) {
-        self.synced.store(epoch.0, Ordering::Release);
+        self.synced.fetch_max(epoch.0, Ordering::AcqRel);
         self.lock().sync_at = None;
         self.tell();
     }

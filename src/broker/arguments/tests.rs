@@ -114,18 +114,18 @@ fn refuses_arguments_of_other_queue_types_last() {
         validate(&[(name, value), ("x-queue-type", text(queue_type))]).unwrap_err()
     };
     assert_eq!(
-        foreign("x-max-priority", int(5), "quorum"),
-        "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
+        foreign("x-queue-mode", text("lazy"), "quorum"),
+        "invalid arg 'x-queue-mode' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
     );
     assert_eq!(
-        foreign("x-delivery-limit", int(5), "classic"),
-        "invalid arg 'x-delivery-limit' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
+        foreign("x-quorum-initial-group-size", int(5), "classic"),
+        "invalid arg 'x-quorum-initial-group-size' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
     );
     assert_eq!(
         foreign("x-max-age", text("1D"), "classic"),
         "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
     );
-    let both = validate(&[("x-delivery-limit", int(5)), ("x-max-length", int(-1))]).unwrap_err();
+    let both = validate(&[("x-quorum-initial-group-size", int(5)), ("x-max-length", int(-1))]).unwrap_err();
     assert!(both.starts_with("invalid arg 'x-max-length'"), "{both}");
 }
 

@@ -242,9 +242,8 @@ mod tests {
 
     #[test]
     fn a_circle_without_a_rejection_is_one() {
-        let expired = |headers: &[u8], queue: &'static [u8]| {
-            died(headers, !headers.is_empty(), &Death { queue, ..FIRST })
-        };
+        let expired =
+            |headers: &[u8], queue: &'static [u8]| died(headers, !headers.is_empty(), &Death { queue, ..FIRST });
         let in_b = expired(&expired(b"", b"a"), b"b");
         assert!(is_cycle(&in_b, b"a") && is_cycle(&in_b, b"b") && !is_cycle(&in_b, b"c"));
         let rejected = died(&in_b, true, &Death { reason: "rejected", queue: b"c", ..FIRST });

@@ -186,7 +186,9 @@ impl<'a> Undertaker<'a> {
         let headers = death::headers_after(headers, is_dead_letter, dropped, &death);
         let with_headers = view.with_headers(&headers);
         let properties = match view.has(Property::Expiration) {
-            true => PropertiesView::parse(&with_headers, u8::MAX).expect("they have just been written").without_expiration(),
+            true => {
+                PropertiesView::parse(&with_headers, u8::MAX).expect("they have just been written").without_expiration()
+            }
             false => with_headers,
         };
         let flags = (record.flags() | flags::HEADERS | flags::DEAD_LETTER) & !flags::EXPIRATION;

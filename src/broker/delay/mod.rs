@@ -164,9 +164,9 @@ impl Delays {
     fn ask_for(self: &Arc<Self>, wants: Wants) {
         let Wants { load, written, timer_ms, attend } = wants;
         let worker = &self.around.worker;
-        if let Some(due_ms) = timer_ms {
+        if let Some((due_ms, instead_of_ms)) = timer_ms {
             let weak: Weak<Delays> = Arc::downgrade(self);
-            worker.at(due_ms, weak);
+            worker.at(due_ms, instead_of_ms, weak);
         }
         if attend {
             worker.soon(self.clone());

@@ -10,8 +10,8 @@ use super::{Got, Queue};
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::storage::chunk::Run;
 use crate::storage::log;
-use crate::storage::{Epoch, QueueId};
 use crate::storage::store::{ColdTarget, Loaded, RecoveredQueue};
+use crate::storage::{Epoch, QueueId};
 
 /// Steps in which a queue's messages leave memory, at most; far more than the longest queue in memory needs.
 const STEPS_MAX: usize = 1 << 16;

@@ -59,7 +59,9 @@ impl QueueState {
         if run.epoch.is_some()
             && let Some(log) = self.log()
         {
-            log.count_returns(self.lanes.at(run.lane).id, run.first_seq, run.end_seq(), run.returns);
+            let (id, end_seq) = (self.lanes.at(run.lane).id, run.end_seq());
+            // Until that is written, what is on disk has the old count.
+            run.epoch = run.epoch.max(log.count_returns(id, run.first_seq, end_seq, run.returns));
         }
         true
     }
@@ -86,8 +88,8 @@ impl QueueState {
             due_ms = due_ms.min(rules.retry_ms);
         }
         if !self.dead && due_ms != u64::MAX && (rules.timer_ms == 0 || due_ms < rules.timer_ms) {
-            rules.timer_ms = due_ms;
-            self.effects.attend_at(due_ms);
+            let instead_of_ms = std::mem::replace(&mut rules.timer_ms, due_ms);
+            self.effects.attend_at(due_ms, instead_of_ms);
         }
     }
 
@@ -203,9 +205,7 @@ impl Duty for Queue {
         let mut wakes = Wakes::default();
         let is_unused = self.lock().attend(now_ms, &mut wakes);
         drop(wakes);
-        if is_unused
-            && let Some(vhost) = self.vhost.upgrade()
-        {
+        if is_unused && let Some(vhost) = self.vhost.upgrade() {
             vhost.expire_queue(&self);
         }
         if self.bury_on(now_ms) { Attended::More } else { Attended::Done }

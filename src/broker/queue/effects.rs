@@ -26,8 +26,8 @@ struct Wanted {
     written: Option<Epoch>,
     /// Levels and positions, as first and end, whose spilled messages are not needed any more.
     released: Vec<(u8, u64, u64)>,
-    /// When the queue is to be attended to.
-    timer_ms: Option<u64>,
+    /// When the queue is to be attended to, and instead of when; 0 if it was not to be.
+    timer_ms: Option<(u64, u64)>,
     /// It is to be attended to soon.
     attend: bool,
 }
@@ -50,8 +50,10 @@ impl Effects {
         self.wanted().spill.push((level, runs));
     }
 
-    pub fn attend_at(&mut self, due_ms: u64) {
-        self.wanted().timer_ms = Some(due_ms);
+    pub fn attend_at(&mut self, due_ms: u64, instead_of_ms: u64) {
+        let wanted = self.wanted();
+        let instead_of_ms = wanted.timer_ms.map_or(instead_of_ms, |(_, registered_ms)| registered_ms);
+        wanted.timer_ms = Some((due_ms, instead_of_ms));
     }
 
     pub fn attend_soon(&mut self) {
@@ -69,9 +71,9 @@ impl Effects {
     /// Asks the worker and the store. The caller holds no lock: the answer may come at once.
     pub fn carry_out(self, queue: &Arc<Queue>, worker: &Worker, store: Option<&Store>) {
         let Some(wanted) = self.0 else { return };
-        if let Some(due_ms) = wanted.timer_ms {
+        if let Some((due_ms, instead_of_ms)) = wanted.timer_ms {
             let weak: Weak<Queue> = Arc::downgrade(queue);
-            worker.at(due_ms, weak);
+            worker.at(due_ms, instead_of_ms, weak);
         }
         if wanted.attend {
             worker.soon(queue.clone());

@@ -27,7 +27,8 @@ fn own_deadline_ms(record: &Record<'_>, time_ms: u64) -> u64 {
         return u64::MAX;
     }
     // It was checked when it was published.
-    let expiration = PropertiesView::parse(record.properties(), u8::MAX).ok().and_then(|view| view.expiration_ms().ok()?);
+    let expiration =
+        PropertiesView::parse(record.properties(), u8::MAX).ok().and_then(|view| view.expiration_ms().ok()?);
     expiration.map_or(u64::MAX, |expiration_ms| time_ms.saturating_add(expiration_ms))
 }
 

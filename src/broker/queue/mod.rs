@@ -33,15 +33,15 @@ pub use self::consumers::{ConsumerKey, NewConsumer};
 pub use self::leaving::Leaving;
 use self::limiter::ChannelLimiter;
 pub(in crate::broker) use self::rules::Dying;
-use self::state::{QueueState, Remains};
 pub use self::state::{HowReturned, HowSettled, Returned};
+use self::state::{QueueState, Remains};
 use crate::broker::ConnectionId;
 use crate::broker::arguments::QueueType;
 use crate::broker::definitions::Definition;
 use crate::broker::delay::Delays;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::broker::policy::AppliedPolicies;
-use crate::broker::policy::effective::{Redeclare, effective};
+use crate::broker::policy::effective::{Effective, Redeclare, effective};
 use crate::broker::vhost::VHost;
 use crate::broker::worker::Worker;
 use crate::error::Fault;
@@ -97,6 +97,21 @@ pub struct Surroundings {
     pub worker: Arc<Worker>,
     /// Where its dead letters are routed.
     pub vhost: Weak<VHost>,
+}
+
+/// What arguments and policies come to.
+struct Settings {
+    effective: Effective,
+    /// Whether deliveries that fail are counted: where there is a limit, and in quorum queues, which tell the count.
+    counts_returns: bool,
+}
+
+impl Settings {
+    fn of(arguments: &FieldTable, policies: &AppliedPolicies) -> Settings {
+        let effective = effective(arguments, policies);
+        let counts_returns = effective.delivery_limit.is_some() || QueueType::of(arguments) == QueueType::Quorum;
+        Settings { effective, counts_returns }
+    }
 }
 
 /// The state, locked. What it wants of the store is asked for when it is unlocked.
@@ -229,7 +244,8 @@ impl Queue {
     ) -> Arc<Queue> {
         let Surroundings { store, worker, vhost } = around;
         let is_durable = definition.durable && definition.exclusive_owner.is_none();
-        let queue = Arc::new_cyclic(|this| {
+        let settings = Settings::of(&definition.arguments, &AppliedPolicies::default());
+        Arc::new_cyclic(|this| {
             let name_bytes = definition.name.len();
             let mut state = QueueState::new(this.clone(), id, name_bytes, worker.clone(), max_ready_bytes);
             if let Some(store) = &store {
@@ -238,15 +254,17 @@ impl Queue {
             for (level, found) in recovered {
                 state.recover(level, found);
             }
+            let consumer_timeout_ms = AtomicU64::new(timeout::encoded(settings.effective.consumer_timeout_ms));
+            state.set_effective(settings.effective, settings.counts_returns);
             Queue {
                 id,
                 definition,
                 redeclared: RwLock::default(),
                 dead: AtomicBool::new(false),
                 policies: Mutex::default(),
+                refuses: AtomicBool::new(state.refuses()),
+                consumer_timeout_ms,
                 state: Mutex::new(state),
-                refuses: AtomicBool::new(false),
-                consumer_timeout_ms: AtomicU64::new(0),
                 holds_back: AtomicBool::new(false),
                 delays: OnceLock::new(),
                 store,
@@ -254,18 +272,13 @@ impl Queue {
                 vhost,
                 this: this.clone(),
             }
-        });
-        queue.follow_settings();
-        queue
+        })
     }
 
     /// Does as arguments and policies now say.
     fn follow_settings(&self) {
-        let arguments = self.arguments();
-        let effective = effective(&arguments, &self.applied_policies());
-        let is_quorum = QueueType::of(&arguments) == QueueType::Quorum;
-        let counts_returns = effective.delivery_limit.is_some() || is_quorum;
-        self.set_consumer_timeout(effective.consumer_timeout_ms);
+        let Settings { effective, counts_returns } = Settings::of(&self.arguments(), &self.applied_policies());
+        self.consumer_timeout_ms.store(timeout::encoded(effective.consumer_timeout_ms), Ordering::Relaxed);
         self.holds_back.store(effective.delayed_message, Ordering::Release);
         let mut state = self.lock();
         state.set_effective(effective, counts_returns);

@@ -16,8 +16,9 @@ impl Queue {
             ms => Some(ms),
         }
     }
+}
 
-    pub(super) fn set_consumer_timeout(&self, ms: Option<u64>) {
-        self.consumer_timeout_ms.store(ms.unwrap_or(NO_TIMEOUT), Ordering::Relaxed);
-    }
+/// A timeout as the queue keeps it.
+pub(super) fn encoded(ms: Option<u64>) -> u64 {
+    ms.unwrap_or(NO_TIMEOUT)
 }

@@ -173,7 +173,8 @@ impl World {
                 self.credit(consumer, &run);
                 runs.push((self.key(consumer), run));
             }
-            let epoch = self.queues[queue].queue.settle(runs, crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
+            let epoch =
+                self.queues[queue].queue.settle(runs, crate::broker::queue::HowSettled::Acked, &mut Wakes::default());
             assert_eq!(epoch.is_some(), logged, "settling is kept if there is anything to be kept");
             assert!(!logged || epoch == at, "it is said when it is kept");
             self.collect(at);

@@ -364,8 +364,14 @@ fn what_was_found_at_start_is_loaded_for_who_wants_it() {
         bytes: bytes * (end_seq - first_seq),
         redelivered,
     };
-    let found = RecoveredQueue { may_expire: false, next_seq: 10, waiting: vec![range(0, 4, true), range(4, 10, false)] };
-    let queue = Queue::recovered(definition("q", true, false), before.queue.id, Surroundings { store: Some(before.store.clone()), ..Surroundings::default() }, [(0, &found)]);
+    let found =
+        RecoveredQueue { may_expire: false, next_seq: 10, waiting: vec![range(0, 4, true), range(4, 10, false)] };
+    let queue = Queue::recovered(
+        definition("q", true, false),
+        before.queue.id,
+        Surroundings { store: Some(before.store.clone()), ..Surroundings::default() },
+        [(0, &found)],
+    );
     let after = Stand { queue, ..before };
     assert_eq!((after.queue.counts().0, after.is_loading()), (10, false));
     after.enqueue(10..12);

@@ -9,20 +9,20 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 use super::commands::Consume;
 use super::traps::{Client, ids};
 use super::{definition, id_of};
+use crate::broker::ConnectionId;
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::{ConsumerKey, Got, HowReturned, HowSettled, Queue, QueueDefinition, Returned};
 use crate::broker::vhost::{QueueDeclare, VHost};
 use crate::broker::worker::Worker;
-use crate::broker::ConnectionId;
 use crate::model_testing::{Random, check_seeds, ensure};
 use crate::storage::chunk::{Chunk, OpenChunk, Run};
 use crate::storage::record::{append_prefix, flags};
 use crate::storage::store::Store;
 use crate::storage::store::memory::MemoryDisk;
 use crate::time::Clock;
-use crate::wire::table::ValueView;
 use crate::wire::properties::PropertiesView;
 use crate::wire::table;
+use crate::wire::table::ValueView;
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -91,7 +91,9 @@ enum Command {
     /// In one chunk: priority, expiration, length of the body.
     Publish(Vec<(Option<u8>, Option<u64>, usize)>),
     Get,
-    Consume { prefetch: u32 },
+    Consume {
+        prefetch: u32,
+    },
     Cancel,
     /// Of what is outstanding, the one of this number.
     Ack(usize),
@@ -482,7 +484,12 @@ impl World {
         ensure!(found == expected, "{found:?} are outstanding, not {expected:?}");
         let (found, expected) = (self.queue.counts().0, self.model.ready.len() as u32);
         ensure!(found == expected, "{found} are ready, not {expected}: {:?}", self.model.ready.values());
-        ensure!(self.found_refused == self.model.refused, "{:?} refused, not {:?}", self.found_refused, self.model.refused);
+        ensure!(
+            self.found_refused == self.model.refused,
+            "{:?} refused, not {:?}",
+            self.found_refused,
+            self.model.refused
+        );
         self.collect_dead()?;
         let expected: Vec<_> = self.model.dead.iter().map(|&(id, reason)| (id, reason.to_owned())).collect();
         ensure!(self.found_dead == expected, "dead are {:?}, not {expected:?}", self.found_dead);

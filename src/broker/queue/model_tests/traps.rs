@@ -401,7 +401,12 @@ fn a_dead_queue_takes_nothing_in_and_says_404() {
 fn a_paused_publisher_is_told_whatever_drains_the_queue() {
     type Drain = fn(&Queue, ConsumerKey, Run);
     let drains: [(&str, Drain); 5] = [
-        ("acks", |queue, key, run| assert_eq!(queue.settle([(Some(key), run)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default()), Epoch::NONE)),
+        ("acks", |queue, key, run| {
+            assert_eq!(
+                queue.settle([(Some(key), run)], crate::broker::queue::HowSettled::Acked, &mut Wakes::default()),
+                Epoch::NONE
+            )
+        }),
         ("gets", |queue, _, _| drop(get(queue))),
         ("a purge", |queue, _, _| assert_eq!(queue.purge(&mut Wakes::default()).0, 1)),
         ("a delete", |queue, _, _| drop(queue.kill(false, false))),

@@ -34,7 +34,8 @@ fn the_table_of_a_death() {
 fn the_same_death_again_counts_and_the_latest_comes_first() {
     let mut peer = Peer::connect();
     let first = unique("first");
-    let second = declare(&mut peer, "second", [("x-dead-letter-exchange", s("")), ("x-dead-letter-routing-key", s(&first))]);
+    let second =
+        declare(&mut peer, "second", [("x-dead-letter-exchange", s("")), ("x-dead-letter-routing-key", s(&first))]);
     let arguments = [("x-dead-letter-exchange", s("")), ("x-dead-letter-routing-key", s(&second))];
     peer.call(1, &queue_declare(&first).on("exclusive").args(arguments));
     peer.publish(1, "", &first, "m");
@@ -44,7 +45,8 @@ fn the_same_death_again_counts_and_the_latest_comes_first() {
     }
     peer.wait_for_counts(1, &second, (1, 0));
     let letter = peer.get(1, &second).expect("the message");
-    let told: Vec<_> = deaths(&letter).iter().map(|d| (death_field(d, "queue").clone(), death_field(d, "count").clone())).collect();
+    let told: Vec<_> =
+        deaths(&letter).iter().map(|d| (death_field(d, "queue").clone(), death_field(d, "count").clone())).collect();
     assert_eq!(told, [(s(&first), Value::I64(2)), (s(&second), Value::I64(1))]);
     assert_eq!(lookup(&letter.headers(), "x-first-death-queue"), &s(&first));
 }

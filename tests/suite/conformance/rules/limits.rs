@@ -122,7 +122,8 @@ fn refused_by_bytes_if_it_does_not_fit() {
     let arguments = [("x-max-length-bytes", i(10)), ("x-overflow", s("reject-publish"))];
     let queue = declare(&mut peer, "fits", arguments);
     confirmed(&mut peer);
-    let taken: Vec<bool> = ["12345678901", "1234567890", "", "1"].iter().map(|b| is_taken(&mut peer, &queue, b)).collect();
+    let taken: Vec<bool> =
+        ["12345678901", "1234567890", "", "1"].iter().map(|b| is_taken(&mut peer, &queue, b)).collect();
     assert_eq!(taken, [false, true, true, false]);
 }
 
