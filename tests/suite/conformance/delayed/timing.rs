@@ -1,8 +1,8 @@
 //! When messages come.
 
 use super::Delayed;
-use crate::support::props::{NONE, headers, props};
 use crate::support::peer::*;
+use crate::support::props::{NONE, headers, props};
 use crate::support::unique;
 use crate::support::wire::*;
 
@@ -49,8 +49,9 @@ fn every_number_is_a_delay() {
 fn what_is_no_delay_is_delivered_at_once() {
     let mut delayed = Delayed::new("direct", "k");
     delayed.publish("k", i(300), "late");
-    for (n, value) in
-        [i(0), i(-5), s("soon"), s(""), Value::F64(0.9), Value::Bool(true), Value::Void, Value::Time(5)].into_iter().enumerate()
+    for (n, value) in [i(0), i(-5), s("soon"), s(""), Value::F64(0.9), Value::Bool(true), Value::Void, Value::Time(5)]
+        .into_iter()
+        .enumerate()
     {
         delayed.publish("k", value.clone(), &n.to_string());
         let message = delayed.expect_at(0, &n.to_string());
