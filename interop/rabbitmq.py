@@ -37,6 +37,14 @@ START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 30
 HANDSHAKE_TIMEOUT_S = 10
 
+# Part of the package, and no more than a few modules each: exchange types that Leveret has too.
+PLUGINS = (
+    "rabbitmq_consistent_hash_exchange",
+    "rabbitmq_random_exchange",
+    "rabbitmq_recent_history_exchange",
+    "rabbitmq_sharding",
+)
+
 # Debian's /usr/sbin/rabbitmq-server changes to the rabbitmq user and its home; the script
 # of the package itself runs as whoever calls it.
 SERVER_SCRIPTS = (
@@ -213,7 +221,7 @@ class RabbitMQ:
                 f"{self._configuration}\n"
             )
         with open(at("enabled_plugins"), "w") as file:
-            file.write("[].\n")
+            file.write(f"[{','.join(PLUGINS)}].\n")
         with open(at("environment"), "w"):
             pass
         with open(os.open(at(".erlang.cookie"), os.O_CREAT | os.O_WRONLY, 0o400), "w") as file:

@@ -18,6 +18,10 @@ pub const FRAME_OVERHEAD_BYTES: u32 = 8;
 /// No message is larger than this, whatever is configured (RabbitMQ's hard cap, 512 MiB).
 pub const MESSAGE_MAX_BYTES: u64 = 512 * MIB;
 
+/// What an exchange of type `x-recent-history` keeps at most, in bytes of messages; then the oldest go, whatever its
+/// length.
+pub const RECENT_HISTORY_MAX_BYTES: usize = 64 * MIB as usize;
+
 /// The longest short string: names of exchanges, queues, consumers and virtual hosts, routing keys, reply texts.
 pub const SHORT_STRING_MAX_BYTES: usize = 255;
 
@@ -150,6 +154,10 @@ limits! {
     /// Deliveries on one channel that wait for their acknowledgement. At the limit the channel is assigned nothing
     /// more until some are settled; it is not closed.
     unacked_per_channel: u32 = 1_000_000, in 1, 4_000_000_000, 0 is none;
+
+    /// How long a delivery may wait for its acknowledgement, in milliseconds, where neither its consumer nor its queue
+    /// says; then its channel is closed with 406. RabbitMQ: `consumer_timeout`, there 30 minutes.
+    consumer_timeout_ms: u64 = 0, in 100, 315_360_000_000, 0 is none;
 
     /// Largest message body, in bytes; a larger one is a channel error 406. RabbitMQ: `max_message_size`.
     max_message_bytes: u64 = 128 * MIB, in 1, MESSAGE_MAX_BYTES;

@@ -139,6 +139,24 @@ DIFFERENCES = [
         "exchange_declare_plugin_types",
     ),
     *_differences(
+        "An argument of a consistent hash exchange that is no text is refused; RabbitMQ fails inside.",
+        INTERNAL_ERROR,
+        _close(406, r"PRECONDITION_FAILED - invalid type '\w+' for arg 'hash-\w+' in .*", scope="channel"),
+        "exchange_type_arguments_of_no_text",
+    ),
+    *_differences(
+        "A history goes through a newly bound exchange in its order; in RabbitMQ the newest message is the first.",
+        r"body=b'(one|two)'|properties=\{[^}]*\}|message-count=\d|body-size=\d",
+        r"body=b'(one|two)'|properties=\{[^}]*\}|message-count=\d|body-size=\d",
+        "recent_history_to_exchange",
+    ),
+    *_differences(
+        "An exchange that leads nowhere may be bound to a history; RabbitMQ fails inside.",
+        r"(?s)\A.*\Z",
+        r"(?s)\A.*\Z",
+        "recent_history_to_exchange_without_queues",
+    ),
+    *_differences(
         "A decimal where an integer is compared is inequivalent; RabbitMQ fails inside.",
         INTERNAL_ERROR,
         _close(406, "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' .*", scope="channel"),

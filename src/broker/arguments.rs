@@ -62,7 +62,8 @@ impl QueueType {
         }
     }
 
-    fn rabbit_name(self) -> &'static str {
+    /// What RabbitMQ calls the type in texts.
+    pub fn rabbit_name(self) -> &'static str {
         match self {
             QueueType::Classic => "rabbit_classic_queue",
             QueueType::Quorum => "rabbit_quorum_queue",
@@ -179,14 +180,31 @@ pub fn validate_server_named(arguments: &FieldTable) -> Result<(), Fault> {
     }
 }
 
-/// The argument `x-priority` of a consumer, 0 by default. An integer beyond 32 bits counts as the nearest within.
-///
-/// # Errors
-/// 406 if it is not an integer.
-pub fn consumer_priority(queue: Resource<'_>, arguments: &FieldTable) -> Result<i32, Fault> {
-    check(queue, arguments, "x-priority", Check::Integer)?;
-    let priority = arguments.inner().get("x-priority").and_then(integer).unwrap_or(0);
-    Ok(priority.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
+/// What the arguments of a consumer ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerArguments {
+    /// `x-priority`.
+    pub priority: i64,
+    /// `x-consumer-timeout`, in ms; 0 is no timeout.
+    pub timeout_ms: Option<u64>,
+}
+
+impl ConsumerArguments {
+    /// Reads the arguments of `basic.consume`. `x-cancel-on-ha-failover` is checked and means nothing: the queue is where
+    /// it is.
+    ///
+    /// # Errors
+    /// 406 for a value of another type, or a negative timeout.
+    pub fn of(queue: Resource<'_>, arguments: &FieldTable) -> Result<ConsumerArguments, Fault> {
+        check(queue, arguments, "x-priority", Check::Integer)?;
+        check(queue, arguments, "x-cancel-on-ha-failover", Check::Boolean)?;
+        check(queue, arguments, "x-consumer-timeout", Check::NotNegative)?;
+        let value = |name| arguments.inner().get(name).and_then(integer);
+        Ok(ConsumerArguments {
+            priority: value("x-priority").unwrap_or(0),
+            timeout_ms: value("x-consumer-timeout").and_then(|ms| u64::try_from(ms).ok()),
+        })
+    }
 }
 
 /// The value of an argument if it is an integer of any width.

@@ -17,7 +17,8 @@
 //!    routing key: str  digest                       arguments: table               binding
 //!
 //! version      01
-//! type         01 direct   02 fanout   03 topic   04 headers
+//! type         01 direct   02 fanout   03 topic   04 headers   05 x-consistent-hash   06 x-modulus-hash
+//!              07 x-random   08 x-local-random   09 x-recent-history
 //! flags        bit 0 auto-delete   bit 1 internal (exchanges only)
 //! destination  04 id: u64 (a queue)   03 name: str (an exchange)
 //! digest       of the arguments as the value has them: nothing if there are none, else their SHA-256
@@ -52,8 +53,17 @@ const BINDING: u8 = 5;
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 
-const KINDS: [(ExchangeKind, u8); 4] =
-    [(ExchangeKind::Direct, 1), (ExchangeKind::Fanout, 2), (ExchangeKind::Topic, 3), (ExchangeKind::Headers, 4)];
+const KINDS: [(ExchangeKind, u8); 9] = [
+    (ExchangeKind::Direct, 1),
+    (ExchangeKind::Fanout, 2),
+    (ExchangeKind::Topic, 3),
+    (ExchangeKind::Headers, 4),
+    (ExchangeKind::ConsistentHash, 5),
+    (ExchangeKind::ModulusHash, 6),
+    (ExchangeKind::Random, 7),
+    (ExchangeKind::LocalRandom, 8),
+    (ExchangeKind::RecentHistory, 9),
+];
 
 /// One row.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ pub mod binding;
 pub mod dead_letter;
 pub mod definitions;
 pub mod exchange;
+pub mod message;
 mod open;
 pub mod outbox;
 pub mod policy;

@@ -13,9 +13,11 @@ use amq_protocol::types::FieldTable;
 use smallvec::SmallVec;
 
 use crate::broker::binding::Destination;
-use crate::broker::exchange::{Exchange, ExchangeId, ExchangeKind, Seen};
+use crate::broker::exchange::{Exchange, ExchangeId, Seen};
+use crate::broker::message::Message;
 use crate::broker::queue::{Queue, QueueId};
 use crate::broker::vhost::{REPLY_TO_PREFIX, VHost};
+use crate::wire::properties::PropertiesView;
 
 /// Where a message goes.
 #[derive(Default)]
@@ -25,14 +27,18 @@ pub struct Route {
     /// The exchanges that the message went through, with their generations.
     pub visited: SmallVec<[(Arc<Exchange>, u64); 1]>,
     /// Whether the same exchange and keys lead to the same queues as long as [`Route::is_current`]. Not so if
-    /// headers decided, or if a queue that does not exist may yet be declared.
+    /// the message or chance decided, if an exchange keeps the message, or if a queue that does not exist may yet be
+    /// declared.
     pub cacheable: bool,
+    /// If there are any, [`queues`](Self::queues) is one of them, by chance, and so it is for every message of the same
+    /// exchange as long as the route is current.
+    pub one_of: Vec<Arc<Queue>>,
     /// Through the default exchange: the queues were found by their names.
     by_name: bool,
 }
 
 impl Route {
-    /// Whether nothing has changed on which this route depends. Only for routes that are `cacheable`.
+    /// Whether nothing has changed on which this route depends. Only for routes that are `cacheable` or `one_of` several.
     pub fn is_current(&self) -> bool {
         self.visited.iter().all(|(exchange, generation)| exchange.generation() == *generation)
             && (!self.by_name || self.queues.iter().all(|queue| !queue.is_dead()))
@@ -41,7 +47,8 @@ impl Route {
 
 impl VHost {
     /// Routes a message published to `exchange` with `routing_keys`, its own and those of its CC and BCC headers.
-    /// `headers` is asked for the message's headers at most once, and only if a headers exchange needs them.
+    /// The message is asked for its headers at most once, and only if an exchange needs them. Exchanges that keep
+    /// messages keep it.
     ///
     /// A message goes through each exchange at most once, so that circles of bindings end, and to each queue at
     /// most once. An exchange none of whose own bindings match sends it to its alternate exchange, if that exists.
@@ -49,12 +56,12 @@ impl VHost {
         &self,
         exchange: &Arc<Exchange>,
         routing_keys: &[&[u8]],
-        headers: &mut dyn FnMut() -> Option<FieldTable>,
+        message: &mut dyn Message,
     ) -> Route {
         if exchange.is_default() {
             return self.route_by_name(routing_keys);
         }
-        let mut walk = Walk::new(headers);
+        let mut walk = Walk::new(message);
         walk.visit(exchange);
         let mut next = 0;
         while let Some((exchange, _)) = walk.route.visited.get(next).cloned() {
@@ -66,7 +73,7 @@ impl VHost {
                 walk.visit(&alternate);
             }
         }
-        walk.finish()
+        walk.finish(exchange)
     }
 
     fn route_by_name(&self, routing_keys: &[&[u8]]) -> Route {
@@ -93,16 +100,16 @@ struct Walk<'a> {
     route: Route,
     exchanges: Seen<ExchangeId>,
     queues: Seen<QueueId>,
-    headers: LazyHeaders<'a>,
+    message: Asked<'a>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(read_headers: &'a mut dyn FnMut() -> Option<FieldTable>) -> Walk<'a> {
+    fn new(message: &'a mut dyn Message) -> Walk<'a> {
         Walk {
             route: Route { cacheable: true, ..Route::default() },
             exchanges: Seen::new(),
             queues: Seen::new(),
-            headers: LazyHeaders { read: read_headers, table: None },
+            message: Asked { message, headers: None },
         }
     }
 
@@ -115,41 +122,49 @@ impl<'a> Walk<'a> {
 
     /// Returns whether any binding matched.
     fn follow_bindings(&mut self, exchange: &Exchange, routing_keys: &[&[u8]]) -> bool {
-        self.route.cacheable &= exchange.kind != ExchangeKind::Headers;
-        let Walk { route, exchanges, queues, headers } = self;
-        exchange.route(
-            routing_keys,
-            || headers.get(),
-            |destination| match destination {
-                Destination::Queue(queue) => {
-                    if queues.insert(queue.id) && !queue.is_dead() {
-                        route.queues.push(queue.clone());
-                    }
+        self.route.cacheable &= exchange.routes_by_key();
+        let Walk { route, exchanges, queues, message } = self;
+        exchange.route(routing_keys, message, |destination| match destination {
+            Destination::Queue(queue) => {
+                if queues.insert(queue.id) && !queue.is_dead() {
+                    route.queues.push(queue.clone());
                 }
-                Destination::Exchange(exchange) => {
-                    if exchanges.insert(exchange.id) {
-                        route.visited.push((exchange.clone(), exchange.generation()));
-                    }
+            }
+            Destination::Exchange(exchange) => {
+                if exchanges.insert(exchange.id) {
+                    route.visited.push((exchange.clone(), exchange.generation()));
                 }
-            },
-        )
+            }
+        })
     }
 
     /// A deleted exchange has its last generation: a route through it would look current for ever.
-    fn finish(mut self) -> Route {
-        self.route.cacheable &= self.route.visited.iter().all(|(exchange, _)| !exchange.is_deleted());
+    fn finish(mut self, first: &Exchange) -> Route {
+        let is_deleted = self.route.visited.iter().any(|(exchange, _)| exchange.is_deleted());
+        self.route.cacheable &= !is_deleted;
+        if self.route.visited.len() == 1 && !is_deleted {
+            self.route.one_of = first.candidates().unwrap_or_default();
+        }
         self.route
     }
 }
 
-/// The headers of the message, decoded when they are first needed.
-struct LazyHeaders<'a> {
-    read: &'a mut dyn FnMut() -> Option<FieldTable>,
-    table: Option<FieldTable>,
+/// A message, and its headers once they have been asked for.
+pub struct Asked<'a> {
+    message: &'a mut dyn Message,
+    headers: Option<FieldTable>,
 }
 
-impl LazyHeaders<'_> {
-    fn get(&mut self) -> &FieldTable {
-        self.table.get_or_insert_with(|| (self.read)().unwrap_or_default())
+impl Asked<'_> {
+    pub(super) fn headers(&mut self) -> &FieldTable {
+        self.headers.get_or_insert_with(|| self.message.headers().unwrap_or_default())
+    }
+
+    pub(super) fn properties(&self) -> Option<&PropertiesView<'_>> {
+        self.message.properties()
+    }
+
+    pub(super) fn message(&self) -> &dyn Message {
+        self.message
     }
 }

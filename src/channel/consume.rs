@@ -10,7 +10,7 @@ use super::ledger::{Delivered, DeliveredFrom};
 use super::methods::unimplemented;
 use super::publish::REPLY_TO_NAMES;
 use super::{Channel, Suspended};
-use crate::broker::arguments::{self, Resource};
+use crate::broker::arguments::{ConsumerArguments, Resource};
 use crate::broker::outbox::ConsumerSlot;
 use crate::broker::queue::{Got, NewConsumer, Queue, QueueDefinition};
 use crate::broker::vhost::REPLY_TO_PREFIX;
@@ -92,10 +92,10 @@ impl Channel {
             session.vhost.queue(&self.queue_name(consume.queue.as_str())?, session.id)?
         };
         // Nobody else consumes there, so its arguments mean nothing.
-        let priority = if is_reply_consumer {
-            0
+        let ConsumerArguments { priority, timeout_ms } = if is_reply_consumer {
+            ConsumerArguments::default()
         } else {
-            arguments::consumer_priority(Resource::queue(queue.name(), session.vhost.name()), &consume.arguments)?
+            ConsumerArguments::of(Resource::queue(queue.name(), session.vhost.name()), &consume.arguments)?
         };
         let slot = session.add_consumer(LocalConsumer {
             channel: self.number,
@@ -103,6 +103,7 @@ impl Channel {
             queue: queue.clone(),
             key: None,
             no_ack: consume.no_ack,
+            timeout_ms,
         });
         let new = NewConsumer {
             connection: session.id,
@@ -236,7 +237,8 @@ impl Channel {
         if get.no_ack {
             run.settle();
         } else {
-            self.ledger.file(Delivered { first_tag: tag, run, from: DeliveredFrom { queue, consumer: None } });
+            let due = self.due(None, &queue, session);
+            self.ledger.file(Delivered { first_tag: tag, run, from: DeliveredFrom { queue, consumer: None }, due });
         }
         Ok(())
     }
@@ -269,7 +271,8 @@ impl Channel {
             return settled;
         }
         let from = DeliveredFrom { queue: consumer.queue.clone(), consumer: consumer.key };
-        self.ledger.file(Delivered { first_tag, run, from });
+        let due = self.due(consumer.timeout_ms, &consumer.queue, session);
+        self.ledger.file(Delivered { first_tag, run, from, due });
         None
     }
 

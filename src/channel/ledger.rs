@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::timeout::Due;
 use crate::broker::queue::{ConsumerKey, Queue};
 use crate::storage::chunk::Run;
 use crate::storage::store::Store;
@@ -13,6 +14,8 @@ pub struct Delivered {
     pub first_tag: u64,
     pub run: Run,
     pub from: DeliveredFrom,
+    /// Until when it is to be settled, if there is a limit.
+    pub due: Option<Due>,
 }
 
 /// Where deliveries came from.
@@ -38,7 +41,7 @@ impl Delivered {
     /// Takes all before `tag` off the front, `first_tag < tag < end_tag`.
     fn split_before(&mut self, tag: u64) -> Delivered {
         let run = self.run.split_front((tag - self.first_tag) as u32);
-        let front = Delivered { first_tag: self.first_tag, run, from: self.from.clone() };
+        let front = Delivered { first_tag: self.first_tag, run, from: self.from.clone(), due: self.due };
         self.first_tag = tag;
         front
     }
@@ -148,6 +151,16 @@ impl Ledger {
         self.entries.range(self.in_memory_from..).next().is_some()
     }
 
+    /// Entries, not deliveries.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The first of all deadlines. Looks at every entry.
+    pub fn earliest_due(&self) -> Option<Due> {
+        self.entries.values().filter_map(|entry| entry.due).min_by_key(|due| due.at)
+    }
+
     /// Now and then, copies the messages that still keep mostly settled chunks alive out of them: a few that are never
     /// acknowledged must not hold the memory of all that were. Costs a constant time for each message settled.
     pub fn sweep(&mut self) {
@@ -193,7 +206,7 @@ mod tests {
                 append_prefix(&mut prefix, 0, b"", b"q", &[0, 0], 0);
                 open.push(&prefix, b"");
             }
-            ledger.file(Delivered { first_tag: first, run: Run::of_chunk(&open.close(), first), from: from.clone() });
+            ledger.file(Delivered { first_tag: first, run: Run::of_chunk(&open.close(), first), from: from.clone(), due: None });
         }
         ledger
     }

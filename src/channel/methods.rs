@@ -218,6 +218,7 @@ impl Channel {
             }
             M::Rollback(_) => {
                 self.take_transaction()?.roll_back(&mut self.ledger);
+                self.note_earliest_due(session);
                 (Epoch::NONE, M::RollbackOk(tx::RollbackOk {}))
             }
             _ => return Err(unimplemented()),

@@ -8,6 +8,7 @@ pub mod ledger;
 mod methods;
 mod publish;
 mod suspension;
+pub mod timeout;
 mod transaction;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use super::transaction::Staged;
 use super::{Channel, Mode};
 use crate::broker::exchange::Exchange;
 use crate::connection::routes::{Origin, TargetId};
+use crate::broker::message;
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
 use crate::error::Fault;
@@ -15,7 +16,7 @@ use crate::storage::record::{self, Record, flags};
 use crate::wire::frame::{self, FrameHead};
 use crate::wire::hot::{ContentHeader, Publish};
 use crate::wire::properties::{PropertiesView, Property};
-use crate::wire::{deliver, table};
+use crate::wire::deliver;
 
 /// The two names that stand for "reply to me directly" in `reply-to` (RabbitMQ's and LavinMQ's).
 pub const REPLY_TO_NAMES: [&[u8]; 2] = [b"amq.rabbitmq.reply-to", b"amq.direct.reply-to"];
@@ -216,20 +217,9 @@ impl Channel {
         };
         let view = PropertiesView::parse(properties, session.limits().table_depth).map_err(|e| e.fault())?;
         let checked = self.check_properties(&view, session)?;
-        let (target, same_for_alike) = match (known, exchange) {
-            (Some(target), _) if checked.more_keys.is_empty() => (target, true),
-            (_, exchange) => {
-                let exchange = match exchange {
-                    Some(exchange) => exchange,
-                    None => find_exchange(publish, session)?,
-                };
-                route(publish, &view, &checked, &exchange, session)
-            }
-        };
-        let rewritten = checked.rewritten.as_deref();
         let flags = record_flags(&view);
         scratch.prefix.clear();
-        let properties = rewritten.unwrap_or(properties);
+        let properties = checked.rewritten.as_deref().unwrap_or(properties);
         let body_bytes = body.bytes().len() as u32;
         record::append_prefix(
             &mut scratch.prefix,
@@ -239,6 +229,19 @@ impl Channel {
             properties,
             body_bytes,
         );
+        let (target, same_for_alike) = match (known, exchange) {
+            (Some(target), _) if checked.more_keys.is_empty() => (target, true),
+            (_, exchange) => {
+                let exchange = match exchange {
+                    Some(exchange) => exchange,
+                    None => find_exchange(publish, session)?,
+                };
+                let table_depth = session.limits().table_depth;
+                let message =
+                    message::Whole { properties: &view, table_depth, prefix: &scratch.prefix, body: body.bytes() };
+                route(publish, message, &checked, &exchange, session)
+            }
+        };
         if let Mode::Transaction(transaction) = &mut self.mode {
             transaction.published.push(Staged {
                 queues: SmallVec::from(session.routes.queues(target)),
@@ -381,21 +384,28 @@ fn find_exchange(publish: Publish<'_>, session: &Session) -> Result<Arc<Exchange
     session.vhost.exchange_to_publish(&String::from_utf8_lossy(publish.exchange))
 }
 
-/// Routes a message anew. Returns also whether the next with its exchange and routing key goes the same way.
+/// Routes a message anew, unless it is known from what to draw. Returns also whether the next with its exchange and
+/// routing key goes the same way.
 fn route(
     publish: Publish<'_>,
-    view: &PropertiesView<'_>,
+    mut message: message::Whole<'_>,
     checked: &Checked<'_>,
     exchange: &Arc<Exchange>,
     session: &mut Session,
 ) -> (TargetId, bool) {
+    if checked.more_keys.is_empty()
+        && let Some(target) = session.routes.draw(publish.exchange)
+    {
+        return (target, false);
+    }
     let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
     keys.push(publish.routing_key);
     keys.extend_from_slice(&checked.more_keys);
-    let depth = session.limits().table_depth;
-    let mut headers = || table::decode_entries(view.headers_bytes()?, depth).ok();
-    let mut route = session.vhost.route(exchange, &keys, &mut headers);
-    route.cacheable &= checked.more_keys.is_empty();
+    let mut route = session.vhost.route(exchange, &keys, &mut message);
+    if !checked.more_keys.is_empty() {
+        route.cacheable = false;
+        route.one_of.clear();
+    }
     let cacheable = route.cacheable;
     (session.routes.insert(exchange, publish.routing_key, route), cacheable)
 }

@@ -1,6 +1,7 @@
 //! From bytes to channels: the frames of one open connection.
 
 mod deliveries;
+mod overdue;
 mod waiting;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};

@@ -23,6 +23,9 @@ use crate::storage::store::Store;
 /// Routes that a connection remembers; one more and it starts anew.
 const ROUTES_MAX: usize = 4096;
 
+/// Under this key is the one route of an exchange that draws, whatever the routing keys.
+const ANY_KEY: &[u8] = b"";
+
 /// The queues of one or more routes: an index into [`Routes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetId(u32);
@@ -40,6 +43,8 @@ struct Entry {
     exchange: Arc<Exchange>,
     route: Route,
     target: TargetId,
+    /// If there are any, each message goes to one of these, drawn by the exchange, and not to `target`.
+    one_of: Box<[TargetId]>,
     /// The batch in which the route was last found to be current.
     checked_in: u64,
 }
@@ -67,9 +72,24 @@ impl Routes {
         Routes { store, ..Routes::default() }
     }
 
-    /// The cached route, if it stands.
+    /// The cached route, if it stands and is the same for all messages.
     #[inline]
     pub fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<TargetId> {
+        let entry = self.current(exchange, routing_key)?;
+        entry.one_of.is_empty().then_some(entry.target)
+    }
+
+    /// Where a message to this exchange goes, if that is drawn for each message, and from what, is known.
+    pub fn draw(&mut self, exchange: &[u8]) -> Option<TargetId> {
+        let entry = self.current(exchange, ANY_KEY)?;
+        match entry.one_of.len() {
+            0 => None,
+            n => Some(entry.one_of[entry.exchange.draw(n)]),
+        }
+    }
+
+    #[inline]
+    fn current(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<&Entry> {
         let hash = self.hasher.hash_one((exchange, routing_key));
         let batch = self.batch;
         let entry =
@@ -80,20 +100,22 @@ impl Routes {
             }
             entry.checked_in = batch;
         }
-        Some(entry.target)
+        Some(entry)
     }
 
     /// Remembers a route, if it may be remembered, and gives its target.
     pub fn insert(&mut self, exchange: &Arc<Exchange>, routing_key: &[u8], route: Route) -> TargetId {
         let target = self.target(&route.queues);
-        if route.cacheable {
+        if route.cacheable || !route.one_of.is_empty() {
+            let routing_key = if route.one_of.is_empty() { routing_key } else { ANY_KEY };
+            let one_of = route.one_of.iter().map(|queue| self.target(std::slice::from_ref(queue))).collect();
             let hash = self.hasher.hash_one((exchange.name.as_bytes(), routing_key));
             let same = |e: &Entry| *e.key == *routing_key && e.exchange.name == exchange.name;
             if let Ok(stale) = self.entries.find_entry(hash, same) {
                 stale.remove();
             }
             let (key, exchange) = (routing_key.into(), exchange.clone());
-            let entry = Entry { hash, key, exchange, route, target, checked_in: self.batch };
+            let entry = Entry { hash, key, exchange, route, target, one_of, checked_in: self.batch };
             self.entries.insert_unique(hash, entry, |e| e.hash);
         }
         target

@@ -57,6 +57,8 @@ pub struct Runner {
     closed_by_server: bool,
     /// When the wait for `close-ok`, or for the last words to be read, ends.
     close_deadline: Option<Pin<Box<Sleep>>>,
+    /// When deliveries that are not settled are to be looked at.
+    overdue: Option<Pin<Box<Sleep>>>,
     /// The client has been told that it is blocked, and is not read.
     blocked: bool,
     flow: Flow,
@@ -117,6 +119,7 @@ impl Runner {
             heartbeat: (heartbeat_s > 0).then(|| Heartbeat::new(heartbeat_s)),
             closed_by_server: false,
             close_deadline: None,
+            overdue: None,
             blocked: false,
             flow: Flow::default(),
             room: None,
@@ -231,6 +234,9 @@ impl Runner {
         if let Err(close) = self.dispatcher.look_at_disk(scratch) {
             self.close(close, scratch);
         }
+        if let Err(close) = self.dispatcher.look_for_overdue(scratch) {
+            self.close(close, scratch);
+        }
         let read = self.read(cx, scratch)?;
         // Those who wait for what has been published need not wait for our own output.
         scratch.wakes.wake_all();
@@ -272,6 +278,7 @@ impl Runner {
         if self.flow.poll(cx, session.id, session.limits()).is_ready() {
             cx.waker().wake_by_ref();
         }
+        self.wait_for_overdue(cx);
         // A connection that is not read cannot be missed.
         let is_held = self.is_held();
         let Some(heartbeat) = &mut self.heartbeat else { return Poll::Pending };
@@ -290,6 +297,19 @@ impl Runner {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Wakes the task when deliveries are to be looked at.
+    fn wait_for_overdue(&mut self, cx: &mut Context<'_>) {
+        let Some(next) = self.dispatcher.session.timeouts.next() else { return };
+        let next = Instant::from_std(next);
+        let sleep = self.overdue.get_or_insert_with(|| Box::pin(sleep_until(next)));
+        if sleep.deadline() != next {
+            sleep.as_mut().reset(next);
+        }
+        if sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// Whether the socket is not to be read, for reasons other than what waits to be written.

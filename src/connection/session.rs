@@ -8,6 +8,7 @@ use crate::broker::queue::{ConsumerKey, HowReturned, Queue, Returned};
 use crate::broker::user::User;
 use crate::broker::vhost::VHost;
 use crate::broker::{Broker, ConnectionId};
+use crate::channel::timeout::Timeouts;
 use crate::connection::handshake::Login;
 use crate::connection::routes::Routes;
 use crate::connection::scratch::Scratch;
@@ -33,6 +34,8 @@ pub struct LocalConsumer {
     /// Its name at the queue; `None` until the queue has let it in.
     pub key: Option<ConsumerKey>,
     pub no_ack: bool,
+    /// How long its deliveries may wait for their acknowledgement, if it says so itself; 0 is without end.
+    pub timeout_ms: Option<u64>,
 }
 
 pub struct Session {
@@ -57,6 +60,8 @@ pub struct Session {
     pub published_during_alarm: bool,
     /// Channels that wait for the disk.
     pub waits: Waits,
+    /// When deliveries are to be settled.
+    pub timeouts: Timeouts,
 }
 
 impl Session {
@@ -79,6 +84,7 @@ impl Session {
             exclusive_queues: Vec::new(),
             published_during_alarm: false,
             waits: Waits::default(),
+            timeouts: Timeouts::default(),
         }
     }
 

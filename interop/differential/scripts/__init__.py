@@ -25,6 +25,7 @@ from . import (  # noqa: E402,F401
     frames,
     channels,
     exchanges,
+    exchange_types,
     queues,
     queue_arguments,
     publishing,

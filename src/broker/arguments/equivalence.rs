@@ -35,7 +35,7 @@ pub fn assert_equivalent_exchange(
     current: &Exchange,
     declared: &ExchangeDefinition,
 ) -> Result<(), Fault> {
-    assert_equal(exchange, "type", current.kind, declared.kind)?;
+    assert_equal(exchange, "type", Atom(current.kind.name()), Atom(declared.kind.name()))?;
     assert_equal(exchange, "durable", current.durable, declared.durable)?;
     assert_equal(exchange, "auto_delete", current.auto_delete, declared.auto_delete)?;
     assert_equal(exchange, "internal", current.internal, declared.internal)?;
@@ -81,6 +81,16 @@ fn bytes(value: &AMQPValue) -> Option<&[u8]> {
         AMQPValue::LongString(v) => Some(v.as_bytes()),
         AMQPValue::ByteArray(v) => Some(v.as_slice()),
         _ => None,
+    }
+}
+
+/// As Erlang prints an atom: in quotes if there is a dash in it.
+#[derive(PartialEq)]
+struct Atom(&'static str);
+
+impl std::fmt::Display for Atom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.contains('-') { write!(f, "'{}'", self.0) } else { f.write_str(self.0) }
     }
 }
 

@@ -157,13 +157,29 @@ fn quorum_queues_have_arguments_and_properties_of_their_own() {
 
 #[test]
 fn priority_is_an_integer_of_any_width() {
-    let priority = |value| consumer_priority(Q, &table(&[("x-priority", value)]));
-    assert_eq!(consumer_priority(Q, &table(&[])), Ok(0));
+    let priority = |value| ConsumerArguments::of(Q, &table(&[("x-priority", value)])).map(|found| found.priority);
+    assert_eq!(ConsumerArguments::of(Q, &table(&[])), Ok(ConsumerArguments::default()));
     assert_eq!(priority(int(-7)), Ok(-7));
     assert_eq!(priority(AMQPValue::ShortShortUInt(200)), Ok(200));
-    assert_eq!(priority(long(i64::MAX)), Ok(i32::MAX));
+    assert_eq!(priority(long(i64::MAX)), Ok(i64::MAX));
     let refused = priority(text("1")).unwrap_err().text;
     assert_eq!(refused, "invalid arg 'x-priority' for queue 'q' in vhost '/': \"expected integer, got longstr\"");
+}
+
+#[test]
+fn other_arguments_of_consumers_are_checked() {
+    let of = |name, value| {
+        let found = ConsumerArguments::of(Q, &table(&[(name, value)]));
+        found.map(|found| found.timeout_ms).map_err(|fault| fault.text)
+    };
+    let invalid = |name: &str, reason: &str| Err(format!("invalid arg '{name}' for queue 'q' in vhost '/': {reason}"));
+    assert_eq!(of("x-consumer-timeout", int(250)), Ok(Some(250)));
+    assert_eq!(of("x-consumer-timeout", int(0)), Ok(Some(0)));
+    assert_eq!(of("x-consumer-timeout", int(-1)), invalid("x-consumer-timeout", "{value_negative,-1}"));
+    let no_integer = "\"expected integer, got longstr\"";
+    assert_eq!(of("x-consumer-timeout", text("1")), invalid("x-consumer-timeout", no_integer));
+    assert_eq!(of("x-cancel-on-ha-failover", AMQPValue::Boolean(true)), Ok(None));
+    assert_eq!(of("x-cancel-on-ha-failover", int(1)), invalid("x-cancel-on-ha-failover", "{unacceptable_type,signedint}"));
 }
 
 #[test]

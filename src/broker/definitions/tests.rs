@@ -175,7 +175,7 @@ fn an_error_names_what_cannot_be_read() {
     let binding = b"\x05\0\x01/\x04\0\0\0\0\0\0\x01\x02\0\x01x\0\x01k";
     let cases: [(&[u8], &[u8], &str); 8] = [
         (exchange, b"\x02", "exchange 'x' in vhost '/' cannot be read: it has version 2"),
-        (exchange, b"\x01\x09\0\0\0\0\0", "exchange 'x' in vhost '/' cannot be read: its exchange type is 0x09"),
+        (exchange, b"\x01\x63\0\0\0\0\0", "exchange 'x' in vhost '/' cannot be read: its exchange type is 0x63"),
         (exchange, b"\x01\x01\x04\0\0\0\0", "its flags is 0x04, which this broker does not know"),
         (exchange, b"\x01\x01\0\0\0\0\x02\0?", "its arguments are damaged: unknown field type"),
         (binding, b"\x01\0\0\0\x04\x01at\x01", "a binding from exchange 'x' to the queue with id 258 in vhost '/'"),

@@ -40,6 +40,10 @@ impl Headers {
         self.forms.swap_remove(place);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.forms.is_empty()
+    }
+
     pub fn matches<'a>(&'a self, headers: &'a FieldTable) -> impl Iterator<Item = &'a Arc<Binding>> {
         let bindings = self.bindings.as_slice().iter().zip(&self.forms);
         bindings.filter(|(binding, form)| form.matches(&binding.arguments, headers)).map(|(binding, _)| binding)

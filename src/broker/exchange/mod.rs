@@ -1,8 +1,15 @@
 //! Exchanges: what they are, and what their bindings match.
 
+mod consistent_hash;
 mod direct;
 mod fanout;
+mod hash;
 mod headers;
+mod index;
+mod kind;
+mod modulus_hash;
+mod random;
+mod recent_history;
 mod seen;
 mod topic;
 
@@ -13,67 +20,20 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-use self::direct::Direct;
-use self::fanout::Fanout;
-use self::headers::Headers;
+use self::index::Index;
+pub use self::kind::ExchangeKind;
+use self::random::Draws;
+pub(super) use self::recent_history::Remembered;
 pub(super) use self::seen::Seen;
-use self::topic::Topic;
 use crate::broker::binding::{Binding, Destination};
-use crate::error::Fault;
+use crate::broker::queue::Queue;
+use crate::broker::router::Asked;
 
 /// Identifies an exchange for the life of the process; a name may be deleted and declared again, an id never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId(pub u64);
 
 static NEXT_EXCHANGE_ID: AtomicU64 = AtomicU64::new(1);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExchangeKind {
-    Direct,
-    Fanout,
-    Topic,
-    Headers,
-}
-
-impl ExchangeKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            ExchangeKind::Direct => "direct",
-            ExchangeKind::Fanout => "fanout",
-            ExchangeKind::Topic => "topic",
-            ExchangeKind::Headers => "headers",
-        }
-    }
-
-    /// # Errors
-    /// 406 for any other type: a channel error, as in RabbitMQ 4 (before it was 503, a connection error).
-    pub fn parse(name: &str) -> Result<ExchangeKind, Fault> {
-        match name {
-            "direct" => Ok(ExchangeKind::Direct),
-            "fanout" => Ok(ExchangeKind::Fanout),
-            "topic" => Ok(ExchangeKind::Topic),
-            "headers" => Ok(ExchangeKind::Headers),
-            _ => Err(Fault::precondition_failed(format!("unknown exchange type '{name}'"))),
-        }
-    }
-
-    /// Checks what a binding's arguments mean to its source.
-    ///
-    /// # Errors
-    /// 406 if it is a headers exchange and `x-match` is none of the four forms.
-    pub fn validate_binding(self, arguments: &FieldTable) -> Result<(), Fault> {
-        match self {
-            ExchangeKind::Headers => headers::validate(arguments),
-            ExchangeKind::Direct | ExchangeKind::Fanout | ExchangeKind::Topic => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for ExchangeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// What a client asked for when it declared the exchange; does not change while the exchange lives.
 #[derive(Clone, Debug)]
@@ -113,6 +73,10 @@ pub struct Exchange {
     generation: AtomicU64,
     deleted: AtomicBool,
     bindings: RwLock<Bindings>,
+    /// For the types that choose by chance.
+    draws: Draws,
+    /// Whether exchange and routing key decide where a message goes, as long as the bindings stand.
+    routes_by_key: bool,
 }
 
 /// How many bindings are taken away before publishers get a chance to read.
@@ -120,10 +84,13 @@ const REMOVED_AT_ONCE: usize = 1024;
 
 impl Exchange {
     pub fn new(definition: ExchangeDefinition) -> Arc<Exchange> {
+        let bindings = Bindings::new(Index::new(definition.kind, &definition.arguments));
         Arc::new(Exchange {
             id: ExchangeId(NEXT_EXCHANGE_ID.fetch_add(1, Ordering::Relaxed)),
             alternate_exchange: alternate_exchange(&definition.arguments),
-            bindings: RwLock::new(Bindings::new(definition.kind)),
+            routes_by_key: bindings.index.routes_by_key(),
+            bindings: RwLock::new(bindings),
+            draws: Draws::seeded(rand::random()),
             name: definition.name,
             kind: definition.kind,
             durable: definition.durable,
@@ -169,22 +136,23 @@ impl Exchange {
         self.read().all.get(binding).cloned()
     }
 
-    /// Adds a binding unless there is one like it. Its arguments have been validated for the exchange's kind.
-    pub(super) fn add_binding(&self, binding: &Arc<Binding>) -> bool {
+    /// Adds a binding unless there is one like it. It has been validated for the exchange's kind. Returns the messages
+    /// that it is to get of those that were routed before; `None` if it is not new.
+    pub(super) fn add_binding(&self, binding: &Arc<Binding>) -> Option<Vec<Remembered>> {
         let mut bindings = self.write();
         if !bindings.all.insert(binding.clone()) {
-            return false;
+            return None;
         }
         bindings.index.insert(binding.clone());
         self.invalidate_routes();
-        true
+        Some(bindings.index.history())
     }
 
     /// Takes away bindings, each of which is one of this exchange's. Returns how many are left.
     pub(super) fn remove_bindings(&self, removed: &[Arc<Binding>]) -> usize {
         for some in removed.chunks(REMOVED_AT_ONCE) {
             let mut bindings = self.write();
-            some.iter().for_each(|binding| bindings.remove(binding, self.kind));
+            some.iter().for_each(|binding| bindings.remove(binding));
             self.invalidate_routes();
         }
         self.binding_count()
@@ -194,35 +162,52 @@ impl Exchange {
     pub(super) fn delete(&self) -> Vec<Arc<Binding>> {
         let mut bindings = self.write();
         self.deleted.store(true, Ordering::Release);
-        let had = std::mem::replace(&mut *bindings, Bindings::new(self.kind));
+        let had = std::mem::replace(&mut *bindings, Bindings::new(Index::new(self.kind, &self.arguments)));
         self.invalidate_routes();
         had.all.into_iter().collect()
     }
 
+    /// Whether exchange and routing key decide where a message goes, as long as the bindings stand.
+    pub(super) fn routes_by_key(&self) -> bool {
+        self.routes_by_key
+    }
+
     /// Calls `found` with the destination of each matching binding, with a destination perhaps more than once.
     /// Returns whether any binding matched. `found` must not look at this exchange's bindings.
-    pub(super) fn route<'h>(
+    pub(super) fn route(
         &self,
         routing_keys: &[&[u8]],
-        headers: impl FnOnce() -> &'h FieldTable,
+        message: &mut Asked<'_>,
         mut found: impl FnMut(&Destination),
     ) -> bool {
         let bindings = self.read();
         let mut matched = false;
-        let mut each = |some: &[Arc<Binding>]| {
+        bindings.index.matches(routing_keys, message, &self.draws, &mut |some: &[Arc<Binding>]| {
             matched |= !some.is_empty();
             some.iter().for_each(|binding| found(&binding.destination));
-        };
-        match &bindings.index {
-            Index::Direct(direct) => routing_keys.iter().for_each(|key| each(direct.matches(key))),
-            Index::Fanout(fanout) => each(fanout.matches()),
-            Index::Topic(topic) => routing_keys.iter().for_each(|key| topic.for_each_match(key, &mut each)),
-            Index::Headers(_) if bindings.all.is_empty() => {}
-            Index::Headers(matcher) => {
-                matcher.matches(headers()).for_each(|binding| each(std::slice::from_ref(binding)));
-            }
-        }
+        });
         matched
+    }
+
+    /// The queues of which each message goes to one, drawn by [`draw`](Self::draw), if that is how this exchange routes
+    /// and they are not too many. A queue is among them once for each binding.
+    pub(super) fn candidates(&self) -> Option<Vec<Arc<Queue>>> {
+        const CANDIDATES_MAX: usize = 1024;
+        let bindings = self.read();
+        let Index::Random(random) = &bindings.index else { return None };
+        if !(1..=CANDIDATES_MAX).contains(&random.all().len()) {
+            return None;
+        }
+        let queues = random.all().iter().map(|binding| match &binding.destination {
+            Destination::Queue(queue) => Some(queue.clone()),
+            Destination::Exchange(_) => None,
+        });
+        queues.collect()
+    }
+
+    /// By chance, a number below `n`, which is not 0.
+    pub fn draw(&self, n: usize) -> usize {
+        self.draws.draw(n)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Bindings> {
@@ -255,52 +240,17 @@ struct Bindings {
 }
 
 impl Bindings {
-    fn new(kind: ExchangeKind) -> Bindings {
-        Bindings { all: HashSet::new(), index: Index::new(kind) }
+    fn new(index: Index) -> Bindings {
+        Bindings { all: HashSet::new(), index }
     }
 
-    fn remove(&mut self, binding: &Binding, kind: ExchangeKind) {
+    fn remove(&mut self, binding: &Binding) {
         assert!(self.all.remove(binding), "a binding is with its source");
         self.index.remove(binding);
         if self.all.is_empty() {
             // Gives back the memory of what may have been many.
-            *self = Bindings::new(kind);
-        }
-    }
-}
-
-enum Index {
-    Direct(Direct),
-    Fanout(Fanout),
-    Topic(Topic),
-    Headers(Headers),
-}
-
-impl Index {
-    fn new(kind: ExchangeKind) -> Index {
-        match kind {
-            ExchangeKind::Direct => Index::Direct(Direct::default()),
-            ExchangeKind::Fanout => Index::Fanout(Fanout::default()),
-            ExchangeKind::Topic => Index::Topic(Topic::default()),
-            ExchangeKind::Headers => Index::Headers(Headers::default()),
-        }
-    }
-
-    fn insert(&mut self, binding: Arc<Binding>) {
-        match self {
-            Index::Direct(direct) => direct.insert(binding),
-            Index::Fanout(fanout) => fanout.insert(binding),
-            Index::Topic(topic) => topic.insert(binding),
-            Index::Headers(headers) => headers.insert(binding),
-        }
-    }
-
-    fn remove(&mut self, binding: &Binding) {
-        match self {
-            Index::Direct(direct) => direct.remove(binding),
-            Index::Fanout(fanout) => fanout.remove(binding),
-            Index::Topic(topic) => topic.remove(binding),
-            Index::Headers(headers) => headers.remove(binding),
+            self.all = HashSet::new();
+            self.index.emptied();
         }
     }
 }

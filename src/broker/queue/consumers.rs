@@ -24,7 +24,7 @@ pub struct NewConsumer {
     pub no_ack: bool,
     pub exclusive: bool,
     /// `x-priority`; consumers of a higher priority are served first.
-    pub priority: i32,
+    pub priority: i64,
     /// Unacknowledged deliveries that it may have; 0 is unlimited. Without effect where `no_ack`.
     pub prefetch: u32,
     pub outbox: Arc<Outbox>,
@@ -94,7 +94,7 @@ impl Consumer {
 
 /// Consumers of one priority that may be given something, in the order of their turns.
 struct Ring {
-    priority: i32,
+    priority: i64,
     turns: VecDeque<u32>,
 }
 

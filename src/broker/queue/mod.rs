@@ -20,6 +20,7 @@ mod policies;
 mod ready;
 mod rules;
 mod state;
+mod timeout;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
+use smallvec::{SmallVec, smallvec};
 
 use super::exchanges::check_not_default;
 use super::queues::{check_exclusive_access, is_volatile};
@@ -11,15 +12,21 @@ use crate::broker::ConnectionId;
 use crate::broker::arguments::Resource;
 use crate::broker::binding::{Binding, Destination, DestinationId};
 use crate::broker::definitions::Definition;
-use crate::broker::exchange::Exchange;
+use crate::broker::exchange::{Exchange, Remembered};
+use crate::broker::message::Whole;
+use crate::broker::outbox::Wakes;
+use crate::broker::queue::Queue;
 use crate::error::Fault;
+use crate::storage::chunk::Chunk;
+use crate::storage::record::Record;
+use crate::wire::properties::PropertiesView;
 
 impl VHost {
     /// Binds a queue to an exchange. To bind what is bound changes nothing.
     ///
     /// # Errors
     /// 403 for the default exchange and for queues of direct reply-to; 404 if there is no such exchange, or no
-    /// such queue; 406 for arguments that the exchange cannot match by; 405 if the queue is another connection's.
+    /// such queue; 406 for a binding that the exchange cannot match by; 405 if the queue is another connection's.
     pub fn queue_bind(
         &self,
         queue: &str,
@@ -31,14 +38,14 @@ impl VHost {
         let (queue, exchange) = (strip_line_ends(queue), strip_line_ends(exchange));
         check_not_default(&exchange)?;
         check_not_volatile(&queue)?;
-        let mut operation = self.operation();
+        let operation = self.operation();
         let source = self.existing_exchange(&exchange)?;
         let no_queue = || Resource::queue(&queue, &self.name).not_found();
         let queue = self.find_queue(&queue).ok_or_else(no_queue)?;
-        source.kind.validate_binding(&arguments)?;
+        let destination = Destination::Queue(queue.clone());
+        source.kind.validate_binding(routing_key, &arguments, &destination)?;
         check_exclusive_access(&queue, connection)?;
-        let destination = Destination::Queue(queue);
-        self.bind(&mut operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
+        self.bind(operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
         Ok(())
     }
 
@@ -82,12 +89,12 @@ impl VHost {
         let (destination, source) = (strip_line_ends(destination), strip_line_ends(source));
         check_not_default(&destination)?;
         check_not_default(&source)?;
-        let mut operation = self.operation();
+        let operation = self.operation();
         let source = self.existing_exchange(&source)?;
         let destination = self.existing_exchange(&destination)?;
-        source.kind.validate_binding(&arguments)?;
         let destination = Destination::Exchange(destination);
-        self.bind(&mut operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
+        source.kind.validate_binding(routing_key, &arguments, &destination)?;
+        self.bind(operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
         Ok(())
     }
 
@@ -124,15 +131,44 @@ impl VHost {
         self.find_exchange(&sought.source)?.find_binding(sought)
     }
 
-    fn bind(&self, operation: &mut Operation<'_>, binding: Binding) {
+    fn bind(&self, mut operation: Operation<'_>, binding: Binding) {
         let binding = Arc::new(binding);
         let source = self.find_exchange(&binding.source).expect("the source exists while the topology is locked");
-        if source.add_binding(&binding) {
-            if source.durable && binding.destination.is_durable() {
-                operation.put(|| Definition::binding(&self.name, &binding));
-            }
-            operation.destinations.add(binding);
+        let Some(history) = source.add_binding(&binding) else { return };
+        if source.durable && binding.destination.is_durable() {
+            operation.put(|| Definition::binding(&self.name, &binding));
         }
+        operation.destinations.add(binding.clone());
+        // Queues are not touched under the topology's lock.
+        drop(operation);
+        self.tell_history(history, &binding.destination);
+    }
+
+    /// Gives a new binding's destination the messages that its source has kept. Each queue gets bytes of its own: what
+    /// the exchange keeps may be kept long after.
+    fn tell_history(&self, history: Vec<Remembered>, destination: &Destination) {
+        let mut wakes = Wakes::default();
+        for message in &history {
+            let record = message.chunk.record(0);
+            let queues = match destination {
+                Destination::Queue(queue) => smallvec![queue.clone()],
+                Destination::Exchange(exchange) => self.route_kept(exchange, message, record),
+            };
+            for queue in queues {
+                queue.enqueue(&Chunk::of_one([record.prefix(), record.body()].concat()), &mut wakes);
+            }
+        }
+    }
+
+    fn route_kept(
+        &self,
+        exchange: &Arc<Exchange>,
+        message: &Remembered,
+        record: Record<'_>,
+    ) -> SmallVec<[Arc<Queue>; 1]> {
+        let Ok(properties) = PropertiesView::parse(record.properties(), u8::MAX) else { return SmallVec::new() };
+        let keys: SmallVec<[&[u8]; 4]> = message.routing_keys.iter().map(|key| &**key).collect();
+        self.route(exchange, &keys, &mut Whole::of_record(record, &properties)).queues
     }
 
     fn unbind(&self, operation: &mut Operation<'_>, binding: Arc<Binding>) {

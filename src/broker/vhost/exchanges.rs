@@ -28,7 +28,7 @@ impl VHost {
     ///
     /// # Errors
     /// 406 for an unknown type. 403 for the default exchange. 403 for a new name that begins with `amq.`. 406 for
-    /// an alternate exchange that is no name, and if an exchange of this name exists and differs. Passive: 403
+    /// arguments that its type cannot have, and if an exchange of this name exists and differs. Passive: 403
     /// for the default exchange, 404 if there is no exchange of this name; nothing else is looked at.
     pub fn exchange_declare(&self, declare: ExchangeDeclare<'_>) -> Result<(), Fault> {
         if declare.passive {
@@ -54,6 +54,7 @@ impl VHost {
         }
         check_reserved_prefix("exchange", &name)?;
         validate_exchange(resource, &definition.arguments)?;
+        kind.validate_arguments(resource, &definition.arguments)?;
         let exchange = Exchange::new(definition);
         if exchange.durable {
             operation.put(|| Definition::exchange(&self.name, &exchange));

@@ -21,7 +21,7 @@ impl VHost {
     pub fn restore_binding(&self, binding: Binding) -> bool {
         let Some(source) = self.find_exchange(&binding.source) else { return false };
         let binding = Arc::new(binding);
-        if source.add_binding(&binding) {
+        if source.add_binding(&binding).is_some() {
             self.unlogged().destinations.add(binding);
         }
         true

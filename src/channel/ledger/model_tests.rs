@@ -102,7 +102,7 @@ impl World {
             self.outstanding.insert(tag, body_bytes);
         }
         let from = DeliveredFrom { queue: self.queue.clone(), consumer: None };
-        self.ledger.file(Delivered { first_tag, run: Run::of_chunk(&open.close(), first_tag), from });
+        self.ledger.file(Delivered { first_tag, run: Run::of_chunk(&open.close(), first_tag), from, due: None });
     }
 
     /// Mostly a tag that is outstanding, else any up to one that is yet to come.

@@ -29,8 +29,10 @@ fn durable_exchanges_of_every_type_come_back_as_they_were() {
         let mut peer = node.peer();
         let other = unique("other");
         let args = || [("alternate-exchange", s("amq.fanout")), ("x-unknown", i(5))];
+        let types = ["x-consistent-hash", "x-modulus-hash", "x-random", "x-recent-history"];
         let exchanges: Vec<Method> = ["direct", "fanout", "topic", "headers"]
             .iter()
+            .chain(&types)
             .flat_map(|kind| {
                 let named = |label: &str| durable_exchange(&unique(&format!("{kind}-{label}")), kind);
                 [

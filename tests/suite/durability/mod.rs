@@ -6,6 +6,7 @@ pub mod client;
 mod definitions;
 mod deleted;
 mod directory;
+mod exchange_types;
 mod messages;
 pub mod node;
 pub mod process;

@@ -60,7 +60,7 @@ pub struct Consume {
     pub no_ack: bool,
     pub exclusive: bool,
     pub prefetch: u32,
-    pub priority: i32,
+    pub priority: i64,
     pub window_bytes: usize,
 }
 

@@ -53,7 +53,7 @@ pub struct QueueModel {
 
 /// How many messages consumers of one priority were given while none of them joined or left those that can take more.
 pub struct Turns {
-    priority: i32,
+    priority: i64,
     given: Vec<(ConsumerId, usize)>,
 }
 
@@ -263,7 +263,7 @@ impl Model {
     /// Those that can take more have got as many messages as others of their priority, but for the one that is next,
     /// or for a block of a long backlog.
     fn check_turns(&mut self, queue: usize, given: &[(ConsumerId, Vec<Given>)], waited: usize) -> Result<(), String> {
-        let mut priorities: Vec<i32> = self.live_consumers(queue).map(|id| self.consumers[id].how.priority).collect();
+        let mut priorities: Vec<i64> = self.live_consumers(queue).map(|id| self.consumers[id].how.priority).collect();
         priorities.sort_unstable();
         priorities.dedup();
         let of_one_priority = |priority| {

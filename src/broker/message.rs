@@ -1,0 +1,63 @@
+//! What exchanges ask of a message besides its routing keys, and messages that are asked.
+
+use amq_protocol::types::FieldTable;
+
+use crate::storage::record::Record;
+use crate::wire::properties::PropertiesView;
+use crate::wire::table;
+
+/// A message on its way through exchanges. What is not needed is not made.
+pub trait Message {
+    /// Its headers, decoded, if it has any.
+    fn headers(&mut self) -> Option<FieldTable>;
+
+    /// Its properties, if they are known.
+    fn properties(&self) -> Option<&PropertiesView<'_>> {
+        None
+    }
+
+    /// The whole message as a [record](crate::storage::record), for an exchange that keeps it; `None` if it is not to
+    /// be kept.
+    fn record(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// A message of which nothing but headers is known, and is not kept anywhere.
+impl<F: FnMut() -> Option<FieldTable>> Message for F {
+    fn headers(&mut self) -> Option<FieldTable> {
+        self()
+    }
+}
+
+/// A message whose parts are at hand.
+pub struct Whole<'a> {
+    /// As it was published.
+    pub properties: &'a PropertiesView<'a>,
+    /// How deep its headers may be nested.
+    pub table_depth: u8,
+    /// Its record up to the body.
+    pub prefix: &'a [u8],
+    pub body: &'a [u8],
+}
+
+impl Message for Whole<'_> {
+    fn headers(&mut self) -> Option<FieldTable> {
+        table::decode_entries(self.properties.headers_bytes()?, self.table_depth).ok()
+    }
+
+    fn properties(&self) -> Option<&PropertiesView<'_>> {
+        Some(self.properties)
+    }
+
+    fn record(&self) -> Option<Vec<u8>> {
+        Some([self.prefix, self.body].concat())
+    }
+}
+
+impl<'a> Whole<'a> {
+    /// A message that was taken from a queue or kept by an exchange. `properties` are those of the record.
+    pub fn of_record(record: Record<'a>, properties: &'a PropertiesView<'a>) -> Whole<'a> {
+        Whole { properties, table_depth: u8::MAX, prefix: record.prefix(), body: record.body() }
+    }
+}
