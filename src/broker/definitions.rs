@@ -15,10 +15,13 @@
 //!                                                   arguments: table               queue
 //! 05 vhost: str  destination  source: str           version
 //!    routing key: str  digest                       arguments: table               binding
+//! 0A id: u64                                        version  02  owner: as a destination, and
+//!                                                   its virtual host first if it is an exchange
+//!                                                                                  window of keys
 //!
 //! version      01
 //! type         01 direct   02 fanout   03 topic   04 headers   05 x-consistent-hash   06 x-modulus-hash
-//!              07 x-random   08 x-local-random   09 x-recent-history
+//!              07 x-random   08 x-local-random   09 x-recent-history   0B x-message-deduplication
 //! flags        bit 0 auto-delete   bit 1 internal (exchanges only)
 //! destination  04 id: u64 (a queue)   03 name: str (an exchange)
 //! digest       of the arguments as the value has them: nothing if there are none, else their SHA-256
@@ -50,10 +53,15 @@ const EXCHANGE: u8 = 3;
 const QUEUE: u8 = 4;
 const BINDING: u8 = 5;
 
+/// A hidden queue: one that no client knows.
+const HIDDEN: u8 = 0x0A;
+/// What it is for: keys that deduplication remembers.
+const WINDOW: u8 = 2;
+
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 
-const KINDS: [(ExchangeKind, u8); 9] = [
+const KINDS: [(ExchangeKind, u8); 10] = [
     (ExchangeKind::Direct, 1),
     (ExchangeKind::Fanout, 2),
     (ExchangeKind::Topic, 3),
@@ -63,6 +71,7 @@ const KINDS: [(ExchangeKind, u8); 9] = [
     (ExchangeKind::Random, 7),
     (ExchangeKind::LocalRandom, 8),
     (ExchangeKind::RecentHistory, 9),
+    (ExchangeKind::MessageDeduplication, 0x0B),
 ];
 
 /// One row.
@@ -87,6 +96,18 @@ pub enum Definition {
         definition: QueueDefinition,
     },
     Binding(BindingDefinition),
+    /// Where the keys are that a durable queue or exchange remembers, to tell duplicates.
+    Window {
+        id: QueueId,
+        owner: WindowOwner,
+    },
+}
+
+/// Who remembers keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WindowOwner {
+    Queue(QueueId),
+    Exchange { vhost: Arc<str>, name: Arc<str> },
 }
 
 /// A binding whose both ends are durable.
@@ -171,6 +192,7 @@ impl Definition {
             Definition::Exchange { vhost, definition } => key_of(EXCHANGE, &[vhost, &definition.name]),
             Definition::Queue { id, .. } => queue_key(*id),
             Definition::Binding(binding) => binding.key(),
+            Definition::Window { id, .. } => [&[HIDDEN][..], &id.0.to_be_bytes()].concat(),
         }
     }
 
@@ -195,6 +217,13 @@ impl Definition {
                 table::encode(&mut out, &definition.arguments);
             }
             Definition::Binding(binding) => table::encode(&mut out, &binding.arguments),
+            Definition::Window { owner, .. } => {
+                out.push(WINDOW);
+                match owner {
+                    WindowOwner::Queue(id) => out.extend(queue_key(*id)),
+                    WindowOwner::Exchange { vhost, name } => out.extend(key_of(EXCHANGE, &[vhost, name])),
+                }
+            }
         }
         out
     }
@@ -267,6 +296,7 @@ fn read(key: &[u8], value: &[u8]) -> Result<Definition, Flaw> {
         EXCHANGE => read_exchange,
         QUEUE => read_queue,
         BINDING => read_binding,
+        HIDDEN => read_hidden,
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     };
     value.version()?;
@@ -335,6 +365,14 @@ fn read_binding(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definiti
     Ok(Definition::Binding(binding))
 }
 
+fn read_hidden(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let id = key.queue_id()?;
+    match value.u8()? {
+        WINDOW => Ok(Definition::Window { id, owner: value.owner()? }),
+        code => Err(Flaw::UnknownCode { field: "purpose", code }),
+    }
+}
+
 /// What is left to read.
 struct Reader<'a>(&'a [u8]);
 
@@ -373,6 +411,14 @@ impl<'a> Reader<'a> {
             QUEUE => self.queue_id().map(BoundTo::Queue),
             EXCHANGE => self.name().map(BoundTo::Exchange),
             code => Err(Flaw::UnknownCode { field: "destination", code }),
+        }
+    }
+
+    fn owner(&mut self) -> Result<WindowOwner, Flaw> {
+        match self.u8()? {
+            QUEUE => self.queue_id().map(WindowOwner::Queue),
+            EXCHANGE => Ok(WindowOwner::Exchange { vhost: self.name()?, name: self.name()? }),
+            code => Err(Flaw::UnknownCode { field: "owner", code }),
         }
     }
 
@@ -416,6 +462,7 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
             format!("exchange '{}' in vhost '{vhost}'", key.name()?)
         }
         QUEUE => format!("the queue with id {}", key.queue_id()?.0),
+        HIDDEN => format!("the hidden queue with id {}", key.queue_id()?.0),
         BINDING => {
             let vhost = key.name()?;
             let destination = match key.bound_to()? {

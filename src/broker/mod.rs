@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod arguments;
 pub mod binding;
 pub mod dead_letter;
+pub mod dedup;
 pub mod definitions;
 pub mod exchange;
 pub mod message;

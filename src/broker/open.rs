@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::binding::{Binding, Destination};
-use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError};
+use super::dedup::{Deduplication, Line};
+use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError, WindowOwner};
 use super::queue::{Queue, QueueDefinition, QueueId};
 use super::user::UserStore;
 use super::vhost::VHost;
@@ -37,12 +38,13 @@ impl Broker {
         let mut next_queue_id = recovered.next_queue_id;
         for (key, value) in recovered.definitions {
             let definition = Definition::decode(&key, &value)?;
-            if let Definition::Queue { id, .. } = definition {
+            if let Definition::Queue { id, .. } | Definition::Window { id, .. } = definition {
                 next_queue_id = next_queue_id.max(id.0 + 1);
             }
             rebuilt.add(definition)?;
         }
         Queue::raise_ids(next_queue_id);
+        rebuilt.add_windows();
         rebuilt.add_configured_vhosts(&config);
         rebuilt.put_configured_users(&config, is_first_start);
         rebuilt.tidy();
@@ -63,6 +65,8 @@ struct Rebuilt<'a> {
     /// Exchanges that have lost a binding, by virtual host.
     bereaved: Vec<(Arc<VHost>, Arc<str>)>,
     bindings: usize,
+    /// Where queues and exchanges have what they remember.
+    windows: Vec<(QueueId, WindowOwner)>,
     changes: Vec<Change>,
 }
 
@@ -77,6 +81,7 @@ impl<'a> Rebuilt<'a> {
             levels: by_level(waiting),
             bereaved: Vec::new(),
             bindings: 0,
+            windows: Vec::new(),
             changes: Vec::new(),
         }
     }
@@ -91,6 +96,7 @@ impl<'a> Rebuilt<'a> {
             }
             Definition::Queue { id, definition } => self.add_queue(id, definition)?,
             Definition::Binding(binding) => self.add_binding(binding)?,
+            Definition::Window { id, owner } => self.windows.push((id, owner)),
         }
         Ok(())
     }
@@ -142,6 +148,34 @@ impl<'a> Rebuilt<'a> {
             self.changes.push(Definition::Binding(definition).delete());
         }
         Ok(())
+    }
+
+    fn add_windows(&mut self) {
+        for (id, owner) in std::mem::take(&mut self.windows) {
+            self.add_window(id, owner);
+        }
+    }
+
+    /// The keys that a queue or an exchange remembers. If it is gone, or has nothing to remember, so is the row.
+    fn add_window(&mut self, id: QueueId, owner: WindowOwner) {
+        let found = self.levels.remove(&id).and_then(|levels| levels.into_iter().next());
+        let read = |(_, found)| {
+            let (line, keys) = Line::recovered(self.store.clone(), owner.clone(), id, &found);
+            Deduplication::recovered(line, keys)
+        };
+        let restored = match &owner {
+            WindowOwner::Queue(queue) => self.queues.get(queue).zip(found).map(|(queue, found)| {
+                queue.restore_window(read(found));
+            }),
+            WindowOwner::Exchange { vhost, name } => {
+                let exchange = self.vhosts.get(vhost).and_then(|vhost| vhost.find_exchange(name));
+                exchange.zip(found).map(|(exchange, found)| exchange.restore_window(read(found)))
+            }
+        };
+        if restored.is_none() {
+            self.store.log.drop_queue(id);
+            self.changes.push(Definition::Window { id, owner }.delete());
+        }
     }
 
     fn add_configured_vhosts(&mut self, config: &Config) {

@@ -13,6 +13,7 @@ use amq_protocol::types::FieldTable;
 use smallvec::SmallVec;
 
 use crate::broker::binding::Destination;
+use crate::broker::dedup::Admission;
 use crate::broker::exchange::{Exchange, ExchangeId, Seen};
 use crate::broker::message::Message;
 use crate::broker::queue::{Queue, QueueId};
@@ -38,6 +39,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether an exchange on the way compares messages with those before.
+    pub fn deduplicates(&self) -> bool {
+        self.visited.iter().any(|(exchange, _)| exchange.deduplicates())
+    }
+
     /// Whether nothing has changed on which this route depends. Only for routes that are `cacheable` or `one_of` several.
     pub fn is_current(&self) -> bool {
         self.visited.iter().all(|(exchange, generation)| exchange.generation() == *generation)
@@ -58,14 +64,33 @@ impl VHost {
         routing_keys: &[&[u8]],
         message: &mut dyn Message,
     ) -> Route {
+        self.route_admitted(exchange, routing_keys, message, None)
+    }
+
+    /// As [`route`](VHost::route), but exchanges that deduplicate ask for admission, and drop what they do not admit.
+    /// Without one, they let everything through and remember nothing.
+    pub fn route_admitted(
+        &self,
+        exchange: &Arc<Exchange>,
+        routing_keys: &[&[u8]],
+        message: &mut dyn Message,
+        admission: Option<&mut Admission<'_>>,
+    ) -> Route {
         if exchange.is_default() {
             return self.route_by_name(routing_keys);
         }
         let mut walk = Walk::new(message);
+        let mut admission = admission;
         walk.visit(exchange);
         let mut next = 0;
         while let Some((exchange, _)) = walk.route.visited.get(next).cloned() {
             next += 1;
+            if exchange.deduplicates() {
+                walk.route.cacheable = false;
+                if !walk.is_admitted(&exchange, admission.as_deref_mut()) {
+                    continue;
+                }
+            }
             if !walk.follow_bindings(&exchange, routing_keys)
                 && let Some(alternate) = &exchange.alternate_exchange
                 && let Some(alternate) = self.find_exchange(alternate)
@@ -120,6 +145,14 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn is_admitted(&self, exchange: &Arc<Exchange>, admission: Option<&mut Admission<'_>>) -> bool {
+        let headers = self.message.properties().and_then(|properties| properties.headers_bytes());
+        match (admission, headers) {
+            (Some(admission), Some(headers)) => admission.asks(exchange, headers),
+            _ => true,
+        }
+    }
+
     /// Returns whether any binding matched.
     fn follow_bindings(&mut self, exchange: &Exchange, routing_keys: &[&[u8]]) -> bool {
         self.route.cacheable &= exchange.routes_by_key();
@@ -142,7 +175,7 @@ impl<'a> Walk<'a> {
     fn finish(mut self, first: &Exchange) -> Route {
         let is_deleted = self.route.visited.iter().any(|(exchange, _)| exchange.is_deleted());
         self.route.cacheable &= !is_deleted;
-        if self.route.visited.len() == 1 && !is_deleted {
+        if self.route.visited.len() == 1 && !is_deleted && !first.deduplicates() {
             self.route.one_of = first.candidates().unwrap_or_default();
         }
         self.route

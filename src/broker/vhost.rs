@@ -28,6 +28,7 @@ pub use self::exchanges::ExchangeDeclare;
 use self::operation::Operation;
 pub use self::queues::{QueueDeclare, REPLY_TO, REPLY_TO_ALIAS, REPLY_TO_PREFIX};
 use crate::broker::binding::Destinations;
+use crate::broker::dedup::Admission;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
 use crate::broker::queue::{Queue, Surroundings};
 use crate::broker::worker::Worker;
@@ -55,6 +56,8 @@ pub struct VHost {
     /// The queues of direct reply-to, under the names to which replies are published.
     reply_queues: DashMap<Arc<str>, Arc<Queue>>,
     topology: Mutex<Topology>,
+    /// See [`Admission`].
+    gate: Mutex<()>,
     /// Where what is durable is kept; nothing is without.
     store: Option<Arc<Store>>,
     /// Who attends to its queues.
@@ -85,6 +88,7 @@ impl VHost {
             queues: DashMap::new(),
             reply_queues: DashMap::new(),
             topology: Mutex::new(Topology::default()),
+            gate: Mutex::default(),
             store,
             worker,
             this: this.clone(),
@@ -92,7 +96,11 @@ impl VHost {
         for (name, kind) in PREDECLARED {
             let mut definition = ExchangeDefinition::durable(name, kind);
             definition.internal = name == TRACE_EXCHANGE;
-            vhost.exchanges.insert(name.into(), Exchange::new(definition));
+            let exchange = Exchange::new(definition);
+            if let Some(store) = &vhost.store {
+                exchange.keep_window(store, &vhost.name);
+            }
+            vhost.exchanges.insert(name.into(), exchange);
         }
         vhost
     }
@@ -100,6 +108,11 @@ impl VHost {
     /// What a queue of this virtual host belongs to.
     pub fn surroundings(&self) -> Surroundings {
         Surroundings { store: self.store.clone(), worker: self.worker.clone(), vhost: self.this.clone() }
+    }
+
+    /// The admission of one publish to exchanges that deduplicate.
+    pub fn admission(&self) -> Admission<'_> {
+        Admission::new(&self.gate, &self.worker)
     }
 
     pub fn name(&self) -> &Arc<str> {

@@ -108,7 +108,7 @@ fn refuse_newer_rows(report: &Report) -> Result<(), String> {
 /// lost with the checkpoint get another name.
 fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_checkpoint: bool) -> Vec<Mending> {
     let mut mendings = Vec::new();
-    let mut vhosts = Vec::new();
+    let (mut vhosts, mut hidden) = (Vec::new(), Vec::new());
     let mut wanted: Vec<Arc<str>> = Vec::new();
     for (key, value) in rows {
         match Definition::decode(key, value) {
@@ -117,13 +117,14 @@ fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_check
             Ok(Definition::Exchange { vhost, .. }) => wanted.push(vhost),
             Ok(Definition::Queue { definition, .. }) => wanted.push(definition.vhost),
             Ok(Definition::Binding(binding)) => wanted.push(binding.vhost),
+            Ok(Definition::Window { id, .. }) => hidden.push(id),
             Err(error) => {
                 let change = crate::storage::log::Change { key: key.clone(), value: None };
                 mendings.push(Mending { change, why: format!("{error}; it is deleted") });
             }
         }
     }
-    for &id in orphans.iter().filter(|_| is_without_checkpoint) {
+    for &id in orphans.iter().filter(|id| is_without_checkpoint && !hidden.contains(id)) {
         let definition = recovered_queue(id);
         let why = format!(
             "the definition of queue {id}: its messages are now in queue '{name}' in vhost '/'",
@@ -228,20 +229,21 @@ impl Summary {
     fn new(directory: String, report: &Report, given_up: Option<Vec<String>>) -> Summary {
         let mut totals = Totals::default();
         let mut names: BTreeMap<QueueId, (String, String)> = BTreeMap::new();
-        let mut unreadable = Vec::new();
+        let (mut hidden, mut unreadable) = (Vec::new(), Vec::new());
         for (key, value) in &report.definitions {
             match Definition::decode(key, value) {
                 Ok(Definition::VHost { .. }) => totals.vhosts += 1,
                 Ok(Definition::User { .. }) => totals.users += 1,
                 Ok(Definition::Exchange { .. }) => totals.exchanges += 1,
                 Ok(Definition::Binding(_)) => totals.bindings += 1,
+                Ok(Definition::Window { id, .. }) => hidden.push(id),
                 Ok(Definition::Queue { id, definition }) => {
                     names.insert(id, (definition.vhost.to_string(), definition.name.to_string()));
                 }
                 Err(error) => unreadable.push(error.to_string()),
             }
         }
-        let queues = queue_lines(report, &names);
+        let queues = queue_lines(report, &names, &hidden);
         let damage_line = |damage: &Damage| DamageLine::new(damage, &names);
         let mut damage: Vec<DamageLine> = report.damage.iter().map(damage_line).collect();
         let of_row = |what| DamageLine { file: check::checkpoint_path(&directory), offset: 0, what, lost: Vec::new() };
@@ -322,14 +324,20 @@ fn named(id: u64, vhost: Option<&str>, name: Option<&str>) -> String {
     }
 }
 
-fn queue_lines(report: &Report, names: &BTreeMap<QueueId, (String, String)>) -> Vec<QueueLine> {
+/// Hidden queues are there only if they have lost something.
+fn queue_lines(
+    report: &Report,
+    names: &BTreeMap<QueueId, (String, String)>,
+    hidden: &[QueueId],
+) -> Vec<QueueLine> {
     let line = |id: QueueId| {
         let waiting = report.queues.get(&id).cloned().unwrap_or_default();
         let (vhost, name) = names.get(&id).cloned().unzip();
         QueueLine { id: id.0, vhost, name, messages: waiting.messages, bytes: waiting.bytes, lost: waiting.lost }
     };
-    let nameless =
-        report.queues.iter().filter(|(id, queue)| !names.contains_key(id) && queue.messages + queue.lost > 0);
+    let nameless = report.queues.iter().filter(|(id, queue)| {
+        !names.contains_key(id) && queue.messages + queue.lost > 0 && (queue.lost > 0 || !hidden.contains(id))
+    });
     let mut lines: Vec<QueueLine> = names.keys().chain(nameless.map(|(id, _)| id)).map(|&id| line(id)).collect();
     lines.sort_by(|a, b| (&a.vhost, &a.name, a.id).cmp(&(&b.vhost, &b.name, b.id)));
     lines

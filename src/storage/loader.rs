@@ -34,8 +34,7 @@ struct Load<'a> {
 }
 
 /// Reads messages of a queue, at least one if there is one.
-pub fn load(core: &Core, request: &LoadRequest) -> Loaded {
-    let &LoadRequest { queue, from_seq, to_seq, max_bytes, .. } = request;
+pub fn load(core: &Core, queue: QueueId, (from_seq, to_seq): (u64, u64), max_bytes: usize) -> Loaded {
     let mut load = Load { core, queue, to_seq, max_bytes, bytes: 0, runs: Vec::new(), at: from_seq };
     let mut lookups = 0;
     while load.at < to_seq && load.bytes < max_bytes {
@@ -284,7 +283,8 @@ impl Loader {
     fn serve(&self, request: Request) {
         match request {
             Request::Load(request) => {
-                let loaded = load(&self.core, &request);
+                let positions = (request.from_seq, request.to_seq);
+                let loaded = load(&self.core, request.queue, positions, request.max_bytes);
                 self.core.state().index.release_spilled(request.queue, loaded.from_seq, loaded.through_seq);
                 request.target.loaded(loaded);
             }
@@ -319,6 +319,10 @@ impl Loader {
 impl Cold for Arc<Loader> {
     fn load(&self, request: LoadRequest) {
         self.ask(Request::Load(request));
+    }
+
+    fn read(&self, queue: QueueId, from_seq: u64, to_seq: u64, max_bytes: usize) -> Loaded {
+        load(&self.core, queue, (from_seq, to_seq), max_bytes)
     }
 
     fn spill(&self, request: SpillRequest) {

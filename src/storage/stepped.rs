@@ -15,7 +15,7 @@ use super::log::Work;
 use super::open::{Engine, Options, open_engine};
 use super::recovery::OpenError;
 use super::sim_disk::SimDisk;
-use super::store::{Cold, ColdTarget, LoadRequest, Loaded, Recovered, SpillRequest, Store};
+use super::store::{Cold, LoadRequest, Loaded, Recovered, SpillRequest, Store};
 use super::{Epoch, QueueId, chunk, compaction};
 
 /// The simulated power cut or failure of the disk: the store is to be abandoned.
@@ -152,9 +152,7 @@ impl Stepped {
     pub(crate) fn on_disk(&self, queue: QueueId) -> (Vec<chunk::Run>, u64) {
         let driven = self.driven.lock().unwrap();
         let core = &driven.engine.core;
-        let request =
-            LoadRequest { queue, from_seq: 0, to_seq: u64::MAX, max_bytes: usize::MAX, target: Arc::new(Nobody) };
-        let loaded = loader::load(core, &request);
+        let loaded = loader::load(core, queue, (0, u64::MAX), usize::MAX);
         let delivered = core.state().index.queue(queue).map_or(0, |queue| queue.delivered());
         (loaded.runs, delivered)
     }
@@ -203,6 +201,12 @@ impl Cold for Asked {
         });
     }
 
+    fn read(&self, queue: QueueId, from_seq: u64, to_seq: u64, max_bytes: usize) -> Loaded {
+        let stepped = self.0.upgrade().expect("what is read at start is read while the store lives");
+        let max_bytes = max_bytes.min(stepped.load_bytes.load(Ordering::Relaxed));
+        stepped.loader.read(queue, from_seq, to_seq, max_bytes)
+    }
+
     fn spill(&self, request: SpillRequest) {
         self.ask(|stepped| stepped.loader.spill(request));
     }
@@ -210,11 +214,4 @@ impl Cold for Asked {
     fn release_spilled(&self, queue: QueueId, first_seq: u64, end_seq: u64) {
         self.ask(|stepped| stepped.loader.release_spilled(queue, first_seq, end_seq));
     }
-}
-
-struct Nobody;
-
-impl ColdTarget for Nobody {
-    fn loaded(self: Arc<Self>, _: Loaded) {}
-    fn spilled(self: Arc<Self>, _: QueueId, _: Vec<chunk::Run>) {}
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use amq_protocol::types::FieldTable;
 
-use super::{consistent_hash, headers, random, recent_history};
+use super::{consistent_hash, dedup, headers, random, recent_history};
 use crate::broker::arguments::Resource;
 use crate::broker::binding::Destination;
 use crate::error::Fault;
@@ -20,10 +20,11 @@ pub enum ExchangeKind {
     Random,
     LocalRandom,
     RecentHistory,
+    MessageDeduplication,
 }
 
 impl ExchangeKind {
-    const ALL: [ExchangeKind; 9] = [
+    const ALL: [ExchangeKind; 10] = [
         ExchangeKind::Direct,
         ExchangeKind::Fanout,
         ExchangeKind::Topic,
@@ -33,6 +34,7 @@ impl ExchangeKind {
         ExchangeKind::Random,
         ExchangeKind::LocalRandom,
         ExchangeKind::RecentHistory,
+        ExchangeKind::MessageDeduplication,
     ];
 
     pub fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl ExchangeKind {
             ExchangeKind::Random => "x-random",
             ExchangeKind::LocalRandom => "x-local-random",
             ExchangeKind::RecentHistory => "x-recent-history",
+            ExchangeKind::MessageDeduplication => "x-message-deduplication",
         }
     }
 
@@ -59,11 +62,13 @@ impl ExchangeKind {
     /// Checks the arguments with which an exchange of this type is declared.
     ///
     /// # Errors
-    /// 406, see [`consistent_hash::HashOn::of`] and [`recent_history::length`]; other types have no arguments.
+    /// 406, see [`consistent_hash::HashOn::of`], [`recent_history::length`] and [`dedup::validate`]; other types have no
+    /// arguments.
     pub fn validate_arguments(self, exchange: Resource<'_>, arguments: &FieldTable) -> Result<(), Fault> {
         match self {
             ExchangeKind::ConsistentHash => consistent_hash::validate(exchange, arguments),
             ExchangeKind::RecentHistory => recent_history::length(arguments).map(|_| ()),
+            ExchangeKind::MessageDeduplication => dedup::validate(arguments),
             _ => Ok(()),
         }
     }

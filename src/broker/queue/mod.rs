@@ -6,6 +6,7 @@
 
 mod cold;
 mod consumers;
+mod dedup;
 mod disk;
 mod dying;
 mod effects;

@@ -155,7 +155,7 @@ impl VHost {
                 Destination::Exchange(exchange) => self.route_kept(exchange, message, record),
             };
             for queue in queues {
-                queue.enqueue(&Chunk::of_one([record.prefix(), record.body()].concat()), &mut wakes);
+                queue.enqueue(&Chunk::of_one([record.prefix(), record.body()].concat()), false, &mut wakes);
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::broker::arguments::{Resource, assert_equivalent_exchange, validate_ex
 use crate::broker::binding::DestinationId;
 use crate::broker::definitions::Definition;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
+use crate::broker::policy::AppliedPolicies;
 use crate::error::Fault;
 
 /// The arguments of `exchange.declare`.
@@ -53,7 +54,7 @@ impl VHost {
             return assert_equivalent_exchange(resource, &current, &definition);
         }
         check_reserved_prefix("exchange", &name)?;
-        validate_exchange(resource, &definition.arguments)?;
+        validate_exchange(resource, &definition)?;
         kind.validate_arguments(resource, &definition.arguments)?;
         let exchange = Exchange::new(definition);
         if exchange.durable {
@@ -107,6 +108,10 @@ impl VHost {
         if let Some(alternate) = &exchange.alternate_exchange {
             operation.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
         }
+        if let Some(store) = &self.store {
+            exchange.keep_window(store, &self.name);
+        }
+        exchange.deduplicate_by(&AppliedPolicies::default());
         let name = exchange.name.clone();
         self.exchanges.insert(name.clone(), exchange);
         // What was routed past the missing alternate exchange has somewhere to go now.
@@ -119,6 +124,7 @@ impl VHost {
     pub(super) fn drop_exchange(&self, operation: &mut Operation<'_>, exchange: &Arc<Exchange>) {
         self.exchanges.remove(&exchange.name);
         let bindings = exchange.delete();
+        exchange.drop_window();
         bindings.iter().for_each(|binding| operation.destinations.remove(binding));
         self.forget_bindings(operation, exchange, &bindings);
         if exchange.durable {

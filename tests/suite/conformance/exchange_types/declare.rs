@@ -45,12 +45,7 @@ fn another_type_of_the_same_name() {
     };
     peer.call(1, &exchange_declare(&exchange, "x-random"));
     peer.refused(1, &exchange_declare(&exchange, "direct"), 406, &text("direct", "'x-random'"));
-    peer.refused(
-        1,
-        &exchange_declare(&exchange, "x-modulus-hash"),
-        406,
-        &text("'x-modulus-hash'", "'x-random'"),
-    );
+    peer.refused(1, &exchange_declare(&exchange, "x-modulus-hash"), 406, &text("'x-modulus-hash'", "'x-random'"));
     peer.call(1, &exchange_delete(&exchange));
 }
 

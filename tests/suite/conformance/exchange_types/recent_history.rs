@@ -73,7 +73,8 @@ fn a_header_keeps_a_message_out() {
     let exchange = declare(&mut peer, 9);
     let queue = peer.exclusive_queue(1);
     peer.call(1, &queue_bind(&queue, &exchange, ""));
-    for (value, body) in [(Value::Bool(true), "true"), (Value::Bool(false), "false"), (s("true"), "text"), (i(1), "1")] {
+    for (value, body) in [(Value::Bool(true), "true"), (Value::Bool(false), "false"), (s("true"), "text"), (i(1), "1")]
+    {
         let properties = headers([("x-recent-history-no-store", value)]);
         peer.send_publish(1, &publish(&exchange, "k"), &properties, body.as_bytes());
     }
