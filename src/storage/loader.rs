@@ -34,7 +34,11 @@ struct Load<'a> {
 }
 
 /// Reads messages of a queue, at least one if there is one.
-pub fn load(core: &Core, queue: QueueId, (from_seq, to_seq): (u64, u64), max_bytes: usize) -> Loaded {
+pub fn load(core: &Core, request: &LoadRequest) -> Loaded {
+    read(core, request.queue, (request.from_seq, request.to_seq), request.max_bytes)
+}
+
+fn read(core: &Core, queue: QueueId, (from_seq, to_seq): (u64, u64), max_bytes: usize) -> Loaded {
     let mut load = Load { core, queue, to_seq, max_bytes, bytes: 0, runs: Vec::new(), at: from_seq };
     let mut lookups = 0;
     while load.at < to_seq && load.bytes < max_bytes {
@@ -283,8 +287,7 @@ impl Loader {
     fn serve(&self, request: Request) {
         match request {
             Request::Load(request) => {
-                let positions = (request.from_seq, request.to_seq);
-                let loaded = load(&self.core, request.queue, positions, request.max_bytes);
+                let loaded = load(&self.core, &request);
                 self.core.state().index.release_spilled(request.queue, loaded.from_seq, loaded.through_seq);
                 request.target.loaded(loaded);
             }
@@ -322,7 +325,7 @@ impl Cold for Arc<Loader> {
     }
 
     fn read(&self, queue: QueueId, from_seq: u64, to_seq: u64, max_bytes: usize) -> Loaded {
-        load(&self.core, queue, (from_seq, to_seq), max_bytes)
+        read(&self.core, queue, (from_seq, to_seq), max_bytes)
     }
 
     fn spill(&self, request: SpillRequest) {

@@ -15,7 +15,7 @@ use super::log::Work;
 use super::open::{Engine, Options, open_engine};
 use super::recovery::OpenError;
 use super::sim_disk::SimDisk;
-use super::store::{Cold, LoadRequest, Loaded, Recovered, SpillRequest, Store};
+use super::store::{Cold, ColdTarget, LoadRequest, Loaded, Recovered, SpillRequest, Store};
 use super::{Epoch, QueueId, chunk, compaction};
 
 /// The simulated power cut or failure of the disk: the store is to be abandoned.
@@ -152,7 +152,9 @@ impl Stepped {
     pub(crate) fn on_disk(&self, queue: QueueId) -> (Vec<chunk::Run>, u64) {
         let driven = self.driven.lock().unwrap();
         let core = &driven.engine.core;
-        let loaded = loader::load(core, queue, (0, u64::MAX), usize::MAX);
+        let request =
+            LoadRequest { queue, from_seq: 0, to_seq: u64::MAX, max_bytes: usize::MAX, target: Arc::new(Nobody) };
+        let loaded = loader::load(core, &request);
         let delivered = core.state().index.queue(queue).map_or(0, |queue| queue.delivered());
         (loaded.runs, delivered)
     }
@@ -214,4 +216,11 @@ impl Cold for Asked {
     fn release_spilled(&self, queue: QueueId, first_seq: u64, end_seq: u64) {
         self.ask(|stepped| stepped.loader.release_spilled(queue, first_seq, end_seq));
     }
+}
+
+struct Nobody;
+
+impl ColdTarget for Nobody {
+    fn loaded(self: Arc<Self>, _: Loaded) {}
+    fn spilled(self: Arc<Self>, _: QueueId, _: Vec<chunk::Run>) {}
 }

@@ -13,6 +13,8 @@ mod tests;
 mod window;
 
 pub use self::admission::Admission;
+#[cfg(test)]
+pub use self::key::Key;
 pub use self::key::Mark;
 pub use self::line::Line;
 use self::line::Kept;

@@ -89,6 +89,7 @@ impl Window {
     }
 
     /// The keys that a log has or is to have, the oldest first, and until when they are remembered.
+    #[cfg(test)]
     pub fn kept(&self) -> impl Iterator<Item = (Key, u64)> {
         self.line.iter().filter(|entry| entry.is_kept()).map(|entry| (entry.key, entry.until_ms()))
     }

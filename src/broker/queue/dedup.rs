@@ -132,6 +132,14 @@ impl Queue {
     pub(in crate::broker) fn restore_window(&self, found: Deduplication) {
         self.lock().restore_window(found);
     }
+
+    /// The keys that are remembered and kept.
+    #[cfg(test)]
+    pub(in crate::broker) fn remembers(&self) -> Vec<crate::broker::dedup::Key> {
+        let state = self.lock();
+        let dedup = state.rules.as_ref().and_then(|rules| rules.dedup.as_ref());
+        dedup.map(|dedup| dedup.remembers()).unwrap_or_default()
+    }
 }
 
 fn is_let_in(record: &Record<'_>, dedup: &Deduplication, mark: &Mark, now_ms: u64) -> bool {
