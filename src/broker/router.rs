@@ -58,12 +58,7 @@ impl VHost {
     ///
     /// A message goes through each exchange at most once, so that circles of bindings end, and to each queue at
     /// most once. An exchange none of whose own bindings match sends it to its alternate exchange, if that exists.
-    pub fn route(
-        &self,
-        exchange: &Arc<Exchange>,
-        routing_keys: &[&[u8]],
-        message: &mut dyn Message,
-    ) -> Route {
+    pub fn route(&self, exchange: &Arc<Exchange>, routing_keys: &[&[u8]], message: &mut dyn Message) -> Route {
         self.route_admitted(exchange, routing_keys, message, None)
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::content::{Incoming, check_header};
 use super::transaction::{RoutedAgain, Staged};
 use super::{Channel, Mode};
-use crate::broker::exchange::Exchange;
 use crate::broker::dedup::Admission;
+use crate::broker::exchange::Exchange;
 use crate::broker::message;
 use crate::broker::vhost::VHost;
 use crate::connection::routes::{Origin, Routes, TargetId};
@@ -15,10 +15,10 @@ use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
 use crate::error::Fault;
 use crate::storage::record::{self, Record, flags};
+use crate::wire::deliver;
 use crate::wire::frame::{self, FrameHead};
 use crate::wire::hot::{ContentHeader, Publish};
 use crate::wire::properties::{PropertiesView, Property};
-use crate::wire::deliver;
 
 /// The two names that stand for "reply to me directly" in `reply-to` (RabbitMQ's and LavinMQ's).
 pub const REPLY_TO_NAMES: [&[u8]; 2] = [b"amq.rabbitmq.reply-to", b"amq.direct.reply-to"];

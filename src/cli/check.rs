@@ -325,11 +325,7 @@ fn named(id: u64, vhost: Option<&str>, name: Option<&str>) -> String {
 }
 
 /// Hidden queues are there only if they have lost something.
-fn queue_lines(
-    report: &Report,
-    names: &BTreeMap<QueueId, (String, String)>,
-    hidden: &[QueueId],
-) -> Vec<QueueLine> {
+fn queue_lines(report: &Report, names: &BTreeMap<QueueId, (String, String)>, hidden: &[QueueId]) -> Vec<QueueLine> {
     let line = |id: QueueId| {
         let waiting = report.queues.get(&id).cloned().unwrap_or_default();
         let (vhost, name) = names.get(&id).cloned().unzip();

@@ -16,8 +16,8 @@ pub use self::admission::Admission;
 #[cfg(test)]
 pub use self::key::Key;
 pub use self::key::Mark;
-pub use self::line::Line;
 use self::line::Kept;
+pub use self::line::Line;
 use self::window::{FOREVER, Window};
 use crate::broker::policy::effective::Dedup;
 use crate::storage::Epoch;

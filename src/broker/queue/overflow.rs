@@ -157,7 +157,8 @@ impl QueueState {
             bytes += front.record(*index).body_bytes() as u64;
             is_needed
         };
-        let of_bytes = if excess.body_bytes == 0 { 0 } else { (0..front.count).take_while(&mut is_needed).count() as u64 };
+        let of_bytes =
+            if excess.body_bytes == 0 { 0 } else { (0..front.count).take_while(&mut is_needed).count() as u64 };
         let messages = excess.messages.max(of_bytes).min(u64::from(front.count)) as u32;
         self.take_front(messages)
     }

@@ -168,9 +168,8 @@ impl World {
     fn publish(&mut self) {
         let to = self.random.below(self.remembering.len());
         let count = if self.remembering[to].is_exchange { 1 } else { self.random.pick(&[1, 1, 2, 6]) };
-        let messages: Vec<(u64, bool)> = (0..count)
-            .map(|_| (self.random.below(12) as u64, self.all_durable || self.random.one_in(2)))
-            .collect();
+        let messages: Vec<(u64, bool)> =
+            (0..count).map(|_| (self.random.below(12) as u64, self.all_durable || self.random.one_in(2))).collect();
         let (before, target) = (self.next_id, &self.remembering[to]);
         let (name, queue) = (target.name, self.queue(target.queue));
         self.next_id += count as u64;
@@ -275,9 +274,8 @@ impl World {
     /// The ids of the messages in a queue.
     fn found(&self, queue: QueueId) -> Vec<u64> {
         let (runs, _) = self.stepped.on_disk(queue);
-        let id = |record: crate::storage::record::Record<'_>| {
-            u64::from_le_bytes(record.body().try_into().expect("an id"))
-        };
+        let id =
+            |record: crate::storage::record::Record<'_>| u64::from_le_bytes(record.body().try_into().expect("an id"));
         runs.iter().flat_map(|run| run.records().map(id).collect::<Vec<_>>()).collect()
     }
 
