@@ -15,15 +15,14 @@
 //!                                                   arguments: table               queue
 //! 05 vhost: str  destination  source: str           version
 //!    routing key: str  digest                       arguments: table               binding
-//! 0A id: u64                                        version  02  owner: as a destination, and
-//!                                                   its virtual host first if it is an exchange
-//!                                                                                  window of keys
+//! 0B id: u64                                        version  owner                 hidden queue of remembered keys
 //!
 //! version      01
 //! type         01 direct   02 fanout   03 topic   04 headers   05 x-consistent-hash   06 x-modulus-hash
 //!              07 x-random   08 x-local-random   09 x-recent-history   0B x-message-deduplication
 //! flags        bit 0 auto-delete   bit 1 internal (exchanges only)
 //! destination  04 id: u64 (a queue)   03 name: str (an exchange)
+//! owner        04 id: u64 (a queue)   03 vhost: str  name: str (an exchange)
 //! digest       of the arguments as the value has them: nothing if there are none, else their SHA-256
 //! ```
 //!
@@ -53,10 +52,7 @@ const EXCHANGE: u8 = 3;
 const QUEUE: u8 = 4;
 const BINDING: u8 = 5;
 
-/// A hidden queue: one that no client knows.
-const HIDDEN: u8 = 0x0A;
-/// What it is for: keys that deduplication remembers.
-const WINDOW: u8 = 2;
+const WINDOW: u8 = 0x0B;
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
@@ -192,7 +188,7 @@ impl Definition {
             Definition::Exchange { vhost, definition } => key_of(EXCHANGE, &[vhost, &definition.name]),
             Definition::Queue { id, .. } => queue_key(*id),
             Definition::Binding(binding) => binding.key(),
-            Definition::Window { id, .. } => [&[HIDDEN][..], &id.0.to_be_bytes()].concat(),
+            Definition::Window { id, .. } => [&[WINDOW][..], &id.0.to_be_bytes()].concat(),
         }
     }
 
@@ -217,12 +213,9 @@ impl Definition {
                 table::encode(&mut out, &definition.arguments);
             }
             Definition::Binding(binding) => table::encode(&mut out, &binding.arguments),
-            Definition::Window { owner, .. } => {
-                out.push(WINDOW);
-                match owner {
-                    WindowOwner::Queue(id) => out.extend(queue_key(*id)),
-                    WindowOwner::Exchange { vhost, name } => out.extend(key_of(EXCHANGE, &[vhost, name])),
-                }
+            Definition::Window { owner: WindowOwner::Queue(id), .. } => out.extend(queue_key(*id)),
+            Definition::Window { owner: WindowOwner::Exchange { vhost, name }, .. } => {
+                out.extend(key_of(EXCHANGE, &[vhost, name]));
             }
         }
         out
@@ -296,7 +289,7 @@ fn read(key: &[u8], value: &[u8]) -> Result<Definition, Flaw> {
         EXCHANGE => read_exchange,
         QUEUE => read_queue,
         BINDING => read_binding,
-        HIDDEN => read_hidden,
+        WINDOW => read_window,
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     };
     value.version()?;
@@ -365,12 +358,8 @@ fn read_binding(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definiti
     Ok(Definition::Binding(binding))
 }
 
-fn read_hidden(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
-    let id = key.queue_id()?;
-    match value.u8()? {
-        WINDOW => Ok(Definition::Window { id, owner: value.owner()? }),
-        code => Err(Flaw::UnknownCode { field: "purpose", code }),
-    }
+fn read_window(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    Ok(Definition::Window { id: key.queue_id()?, owner: value.owner()? })
 }
 
 /// What is left to read.
@@ -462,7 +451,7 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
             format!("exchange '{}' in vhost '{vhost}'", key.name()?)
         }
         QUEUE => format!("the queue with id {}", key.queue_id()?.0),
-        HIDDEN => format!("the hidden queue with id {}", key.queue_id()?.0),
+        WINDOW => format!("the hidden queue with id {}", key.queue_id()?.0),
         BINDING => {
             let vhost = key.name()?;
             let destination = match key.bound_to()? {
