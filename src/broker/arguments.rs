@@ -1,7 +1,8 @@
 //! Arguments of queues, exchanges and consumers: which values are refused, and which declarations are the same.
 //!
 //! Checks, their order and their texts are those of RabbitMQ 4; see also the AMQP 0-9-1 specification,
-//! `queue.declare` and `exchange.declare`. An argument that no queue type knows is accepted, kept, and not
+//! `queue.declare` and `exchange.declare`. Each type also takes what only the other has in RabbitMQ where it makes sense:
+//! classic queues delivery limits and dead-letter strategies, quorum queues priorities. An argument that no queue type knows is accepted, kept, and not
 //! compared when the queue is declared again.
 
 mod equivalence;
@@ -9,11 +10,14 @@ mod term;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-pub use self::equivalence::{assert_equivalent_exchange, assert_equivalent_queue, same_value};
+pub use self::equivalence::{
+    assert_equivalent_exchange, assert_equivalent_queue, assert_same_properties, same_value,
+};
 pub use self::term::{Term, type_name};
 use crate::broker::exchange::{ExchangeDefinition, ExchangeKind};
 use crate::error::Fault;
@@ -64,6 +68,21 @@ impl QueueType {
         }
     }
 
+    /// As `x-queue-type` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            QueueType::Classic => "classic",
+            QueueType::Quorum => "quorum",
+        }
+    }
+
+    /// The type that goes by this name, or by RabbitMQ's inner one.
+    pub fn named(name: &str) -> Option<QueueType> {
+        [QueueType::Classic, QueueType::Quorum]
+            .into_iter()
+            .find(|kind| [kind.name(), kind.rabbit_name()].contains(&name))
+    }
+
     /// What RabbitMQ calls the type in texts.
     pub fn rabbit_name(self) -> &'static str {
         match self {
@@ -85,7 +104,7 @@ impl QueueType {
 const DEDUP_ARGUMENTS: [&str; 5] =
     ["x-message-deduplication", "x-cache-size", "x-cache-ttl", "x-cache-persistence", "x-deduplication-header"];
 
-const CLASSIC_ARGUMENTS: [&str; 15] = [
+const CLASSIC_ARGUMENTS: [&str; 17] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -101,9 +120,11 @@ const CLASSIC_ARGUMENTS: [&str; 15] = [
     "x-queue-master-locator",
     "x-queue-leader-locator",
     "x-consumer-timeout",
+    "x-delivery-limit",
+    "x-dead-letter-strategy",
 ];
 
-const QUORUM_ARGUMENTS: [&str; 17] = [
+const QUORUM_ARGUMENTS: [&str; 18] = [
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
@@ -121,6 +142,7 @@ const QUORUM_ARGUMENTS: [&str; 17] = [
     "x-queue-leader-locator",
     "x-quorum-target-group-size",
     "x-consumer-timeout",
+    "x-max-priority",
 ];
 
 const STREAM_ARGUMENTS: [&str; 4] =
@@ -181,6 +203,33 @@ pub fn validate_exchange(exchange: Resource<'_>, declared: &ExchangeDefinition) 
 /// 406 for values that the arguments of deduplication cannot have, whether it is asked for or not.
 fn validate_dedup(resource: Resource<'_>, arguments: &FieldTable) -> Result<(), Fault> {
     DEDUP_CHECKS.into_iter().try_for_each(|(name, kind)| check(resource, arguments, name, kind))
+}
+
+/// The exchange that an argument names, such as `x-dead-letter-exchange`.
+///
+/// # Errors
+/// 406 if the value is no name.
+pub fn exchange_named_by<'a>(
+    resource: Resource<'_>,
+    arguments: &'a FieldTable,
+    argument: &str,
+) -> Result<Option<Cow<'a, str>>, Fault> {
+    validate_exchange_name(resource, arguments, argument)?;
+    let value = arguments.inner().get(argument).and_then(AMQPValue::as_long_string);
+    Ok(value.map(|name| String::from_utf8_lossy(name.as_bytes())))
+}
+
+/// The arguments of a queue that names no type, with the one that its virtual host has for such queues; `None` if it names
+/// one, or cannot be of that type.
+pub fn with_default_queue_type(default: QueueType, properties: QueueProperties<'_>) -> Option<FieldTable> {
+    let QueueProperties { durable, exclusive, auto_delete, arguments } = properties;
+    let can_be = default == QueueType::Classic || (durable && !exclusive && !auto_delete);
+    if !can_be || arguments.contains_key("x-queue-type") {
+        return None;
+    }
+    let mut arguments = arguments.clone();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(default.name().into()));
+    Some(arguments)
 }
 
 /// Checks whether the server may choose the name.

@@ -2,6 +2,7 @@
 
 use amq_protocol::types::FieldTable;
 
+use crate::broker::delay::header;
 use crate::storage::record::Record;
 use crate::wire::properties::PropertiesView;
 use crate::wire::table;
@@ -14,6 +15,16 @@ pub trait Message {
     /// Its properties, if they are known.
     fn properties(&self) -> Option<&PropertiesView<'_>> {
         None
+    }
+
+    /// How long exchanges that hold messages back are to hold it, in milliseconds; `None` if not at all.
+    fn delay_ms(&mut self) -> Option<u64> {
+        self.headers().as_ref().and_then(header::delay_in)
+    }
+
+    /// Whether it has been held back already, and is not again.
+    fn has_waited(&self) -> bool {
+        false
     }
 
     /// The whole message as a [record](crate::storage::record), for an exchange that keeps it; `None` if it is not to
@@ -61,6 +72,10 @@ impl Message for Whole<'_> {
 
     fn properties(&self) -> Option<&PropertiesView<'_>> {
         Some(self.properties)
+    }
+
+    fn delay_ms(&mut self) -> Option<u64> {
+        header::delay_ms(self.properties)
     }
 
     fn record(&self) -> Option<Vec<u8>> {

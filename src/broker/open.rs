@@ -1,14 +1,21 @@
 //! Starting a broker over what its store has: rows become virtual hosts, users, exchanges, queues and bindings.
 
+mod grants;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::binding::{Binding, Destination};
 use super::dedup::{Deduplication, Line};
-use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError, WindowOwner};
+use super::definitions::{
+    BindingDefinition, BoundTo, Definition, DefinitionError, HiddenOwner, is_user_without_permissions,
+};
+use super::delay::RecoveredLevel;
+use super::pattern::InvalidPattern;
+use super::permission::{PermissionDefinition, Permissions, TopicPermissionDefinition};
 use super::queue::{Queue, QueueDefinition, QueueId};
-use super::user::UserStore;
-use super::vhost::VHost;
+use super::user::{UserDefinition, UserStore};
+use super::vhost::{VHost, VHostMetadata};
 use super::worker::Worker;
 use super::{Broker, arguments::Resource};
 use crate::config::{Config, UserConfig};
@@ -23,32 +30,70 @@ pub enum OpenError {
     /// Nothing deletes a virtual host and leaves what is in it.
     #[error("{what} is defined, but its virtual host is not")]
     NoVHost { what: String },
+    /// It was understood when it was set.
+    #[error("a permission of user '{user}' in vhost '{vhost}' cannot be read: {reason}")]
+    Permission { user: Arc<str>, vhost: Arc<str>, reason: InvalidPattern },
 }
 
 impl Broker {
+    /// A broker of which nothing outlives the process. Its users may do everything.
+    pub fn new(config: Config) -> Arc<Broker> {
+        let (users, permissions) = (config.user_store(), Permissions::default());
+        let vhosts: Vec<Arc<str>> = config.vhosts.iter().map(|name| name.as_str().into()).collect();
+        for user in users.definitions() {
+            for vhost in &vhosts {
+                permissions.put(&PermissionDefinition::full(vhost, &user.name)).expect("patterns of our own");
+            }
+        }
+        let worker = Arc::<Worker>::default();
+        let vhost = |name: Arc<str>| (name.clone(), VHost::build(name, None, worker.clone()));
+        Broker::build(config, users, permissions, vhosts.into_iter().map(vhost), worker.clone(), None)
+    }
+
     /// A broker with everything that is stored, and what the configuration adds to it: virtual hosts that are not
-    /// there; users, who replace those of their names; on the first start the default user. What is added is logged.
+    /// there; users, who replace those of their names; on the first start the default user; and their permissions. What
+    /// is added is logged.
     /// Messages and bindings of queues that are not there are dropped.
     ///
     /// # Errors
     /// If a row cannot be understood: to go on without it would lose what it defines.
     pub fn open(config: Config, store: Arc<Store>, recovered: Recovered) -> Result<Arc<Broker>, OpenError> {
+        Broker::open_attended(config, store, recovered, Arc::default())
+    }
+
+    /// As [`open`](Broker::open), with this worker to attend to it.
+    pub(in crate::broker) fn open_attended(
+        config: Config,
+        store: Arc<Store>,
+        recovered: Recovered,
+        worker: Arc<Worker>,
+    ) -> Result<Arc<Broker>, OpenError> {
         let is_first_start = recovered.definitions.is_empty();
-        let mut rebuilt = Rebuilt::new(&config, &store, recovered.queues);
+        let mut rebuilt = Rebuilt::new(&config, &store, recovered.queues, worker);
         let mut next_queue_id = recovered.next_queue_id;
         for (key, value) in recovered.definitions {
             let definition = Definition::decode(&key, &value)?;
-            if let Definition::Queue { id, .. } | Definition::Window { id, .. } = definition {
+            if let Definition::User(user) = &definition
+                && is_user_without_permissions(&key, &value)
+            {
+                rebuilt.unrestricted.push(user.name.clone());
+            }
+            if let Definition::Queue { id, .. } | Definition::Delays { id, .. } | Definition::Window { id, .. } =
+                definition
+            {
                 next_queue_id = next_queue_id.max(id.0 + 1);
             }
             rebuilt.add(definition)?;
         }
         Queue::raise_ids(next_queue_id);
         rebuilt.add_windows();
+        rebuilt.restore_delays();
         rebuilt.add_configured_vhosts(&config);
         rebuilt.put_configured_users(&config, is_first_start);
+        rebuilt.grant_permissions(&config, is_first_start);
         rebuilt.tidy();
-        Ok(Broker::build(config, rebuilt.users, rebuilt.vhosts.into_iter(), rebuilt.worker, Some(store)))
+        let Rebuilt { users, permissions, vhosts, worker, .. } = rebuilt;
+        Ok(Broker::build(config, users, permissions, vhosts.into_iter(), worker, Some(store)))
     }
 }
 
@@ -58,27 +103,43 @@ struct Rebuilt<'a> {
     store: &'a Arc<Store>,
     vhosts: HashMap<Arc<str>, Arc<VHost>>,
     users: UserStore,
+    permissions: Permissions,
+    /// Users from before there were permissions, who could do everything.
+    unrestricted: Vec<Arc<str>>,
+    /// Virtual hosts that the configuration adds.
+    added_vhosts: Vec<Arc<str>>,
     queues: HashMap<QueueId, Arc<Queue>>,
     worker: Arc<Worker>,
     /// What waits in queues whose rows have not come, level by level.
     levels: HashMap<QueueId, Vec<(u8, RecoveredQueue)>>,
+    /// What was delayed, by whom it was.
+    delays: HashMap<HiddenOwner, Vec<RecoveredLevel>>,
     /// Exchanges that have lost a binding, by virtual host.
     bereaved: Vec<(Arc<VHost>, Arc<str>)>,
     bindings: usize,
     /// Where queues and exchanges have what they remember.
-    windows: Vec<(QueueId, WindowOwner)>,
+    windows: Vec<(QueueId, HiddenOwner)>,
     changes: Vec<Change>,
 }
 
 impl<'a> Rebuilt<'a> {
-    fn new(config: &Config, store: &'a Arc<Store>, waiting: HashMap<QueueId, RecoveredQueue>) -> Rebuilt<'a> {
+    fn new(
+        config: &Config,
+        store: &'a Arc<Store>,
+        waiting: HashMap<QueueId, RecoveredQueue>,
+        worker: Arc<Worker>,
+    ) -> Rebuilt<'a> {
         Rebuilt {
             store,
             vhosts: HashMap::new(),
             users: UserStore::new(config.loopback_users.iter().cloned()),
+            permissions: Permissions::default(),
+            unrestricted: Vec::new(),
+            added_vhosts: Vec::new(),
             queues: HashMap::new(),
-            worker: Arc::default(),
+            worker,
             levels: by_level(waiting),
+            delays: HashMap::new(),
             bereaved: Vec::new(),
             bindings: 0,
             windows: Vec::new(),
@@ -88,21 +149,55 @@ impl<'a> Rebuilt<'a> {
 
     fn add(&mut self, definition: Definition) -> Result<(), OpenError> {
         match definition {
-            Definition::VHost { name } => self.add_vhost(name),
-            Definition::User { name, password, tags } => self.users.put(name, password, tags),
+            Definition::VHost { name, metadata } => self.add_vhost(name, metadata),
+            Definition::User(user) => self.users.put(user),
+            Definition::Permission(permission) => self.add_permission(permission)?,
+            Definition::TopicPermission(topic) => self.add_topic_permission(topic)?,
             Definition::Exchange { vhost, definition } => {
                 let resource = Resource::exchange(&definition.name, &vhost);
                 self.vhost(&vhost, || resource.to_string())?.restore_exchange(definition);
             }
             Definition::Queue { id, definition } => self.add_queue(id, definition)?,
             Definition::Binding(binding) => self.add_binding(binding)?,
+            Definition::Delays { id, level, owner } => self.add_delays(id, level, owner),
             Definition::Window { id, owner } => self.windows.push((id, owner)),
         }
         Ok(())
     }
 
-    fn add_vhost(&mut self, name: Arc<str>) {
-        self.vhosts.insert(name.clone(), VHost::build(name, Some(self.store.clone()), self.worker.clone()));
+    fn add_permission(&mut self, permission: PermissionDefinition) -> Result<(), OpenError> {
+        let PermissionDefinition { user, vhost, .. } = permission.clone();
+        if !self.knows_both(&vhost, &user)? {
+            self.changes.push(Definition::Permission(permission).delete());
+            return Ok(());
+        }
+        self.permissions.put(&permission).map_err(|reason| OpenError::Permission { user, vhost, reason })
+    }
+
+    fn add_topic_permission(&mut self, topic: TopicPermissionDefinition) -> Result<(), OpenError> {
+        let TopicPermissionDefinition { user, vhost, .. } = topic.clone();
+        if !self.knows_both(&vhost, &user)? {
+            self.changes.push(Definition::TopicPermission(topic).delete());
+            return Ok(());
+        }
+        self.permissions.put_topic(&topic).map_err(|reason| OpenError::Permission { user, vhost, reason })
+    }
+
+    /// A permission goes with its user. Only a repair, which gave up the user, leaves it over; then another of that name
+    /// must not find it.
+    fn knows_both(&self, vhost: &str, user: &str) -> Result<bool, OpenError> {
+        self.vhost(vhost, || format!("a permission of user '{user}' in vhost '{vhost}'"))?;
+        let is_known = self.users.get(user).is_some();
+        if !is_known {
+            tracing::warn!("the permissions of user '{user}' in vhost '{vhost}' are dropped: the user is not defined");
+        }
+        Ok(is_known)
+    }
+
+    fn add_vhost(&mut self, name: Arc<str>, metadata: VHostMetadata) {
+        let vhost = VHost::build(name.clone(), Some(self.store.clone()), self.worker.clone());
+        vhost.set_metadata(metadata);
+        self.vhosts.insert(name, vhost);
     }
 
     fn vhost(&self, name: &str, what: impl FnOnce() -> String) -> Result<&Arc<VHost>, OpenError> {
@@ -157,17 +252,17 @@ impl<'a> Rebuilt<'a> {
     }
 
     /// The keys that a queue or an exchange remembers. If it is gone, or has nothing to remember, so is the row.
-    fn add_window(&mut self, id: QueueId, owner: WindowOwner) {
+    fn add_window(&mut self, id: QueueId, owner: HiddenOwner) {
         let found = self.levels.remove(&id).and_then(|levels| levels.into_iter().next());
         let read = |(_, found)| {
             let (line, keys) = Line::recovered(self.store.clone(), owner.clone(), id, &found);
             Deduplication::recovered(line, keys)
         };
         let restored = match &owner {
-            WindowOwner::Queue(queue) => self.queues.get(queue).zip(found).map(|(queue, found)| {
+            HiddenOwner::Queue(queue) => self.queues.get(queue).zip(found).map(|(queue, found)| {
                 queue.restore_window(read(found));
             }),
-            WindowOwner::Exchange { vhost, name } => {
+            HiddenOwner::Exchange { vhost, name } => {
                 let exchange = self.vhosts.get(vhost).and_then(|vhost| vhost.find_exchange(name));
                 exchange.zip(found).map(|(exchange, found)| exchange.restore_window(read(found)))
             }
@@ -178,12 +273,38 @@ impl<'a> Rebuilt<'a> {
         }
     }
 
+    fn add_delays(&mut self, id: QueueId, level: u8, owner: HiddenOwner) {
+        let lanes = self.levels.remove(&id).unwrap_or_default();
+        self.delays.entry(owner).or_default().push(RecoveredLevel { level, id, lanes });
+    }
+
+    /// Gives what was delayed to whose it is, or drops it: the owner was deleted, or was not durable.
+    fn restore_delays(&mut self) {
+        for (owner, levels) in std::mem::take(&mut self.delays) {
+            let restored = match &owner {
+                HiddenOwner::Queue(id) => self.queues.get(id).map(|queue| queue.restore_delays(&levels)),
+                HiddenOwner::Exchange { vhost, name } => {
+                    let exchange = self.vhosts.get(vhost).and_then(|vhost| vhost.find_exchange(name));
+                    exchange.map(|exchange| exchange.restore_delays(&levels))
+                }
+            };
+            if restored.is_none() {
+                for RecoveredLevel { level, id, .. } in levels {
+                    self.store.log.drop_queue(id);
+                    self.changes.push(Definition::Delays { id, level, owner: owner.clone() }.delete());
+                }
+            }
+        }
+    }
+
     fn add_configured_vhosts(&mut self, config: &Config) {
         for name in &config.vhosts {
             let name: Arc<str> = name.as_str().into();
             if !self.vhosts.contains_key(&name) {
-                self.changes.push(Definition::VHost { name: name.clone() }.put());
-                self.add_vhost(name);
+                let metadata = VHostMetadata::default();
+                self.changes.push(Definition::VHost { name: name.clone(), metadata: metadata.clone() }.put());
+                self.added_vhosts.push(name.clone());
+                self.add_vhost(name, metadata);
             }
         }
     }
@@ -197,14 +318,17 @@ impl<'a> Rebuilt<'a> {
     }
 
     fn put_user(&mut self, configured: &UserConfig) {
-        let Some((password, tags)) = configured.account(self.users.password_of(&configured.name)) else { return };
-        let name: Arc<str> = configured.name.as_str().into();
-        let known = self.users.get(&name).zip(self.users.password_of(&name));
-        if known.is_some_and(|(user, known)| known == password && user.tags == tags) {
-            return;
+        let known = self.users.definition(&configured.name);
+        let known_password = known.as_ref().and_then(|user| user.password);
+        let Some((password, tags)) = configured.account(known_password) else { return };
+        let user = UserDefinition {
+            limits: known.as_ref().map(|user| user.limits).unwrap_or_default(),
+            ..UserDefinition::new(configured.name.as_str(), password, tags)
+        };
+        if known.as_ref() != Some(&user) {
+            self.users.put(user.clone());
+            self.changes.push(Definition::User(user).put());
         }
-        self.users.put(name.clone(), password, tags.clone());
-        self.changes.push(Definition::User { name, password, tags }.put());
     }
 
     /// Logs what has changed, and drops what nobody refers to.

@@ -34,6 +34,8 @@ pub struct Route {
     /// If there are any, [`queues`](Self::queues) is one of them, by chance, and so it is for every message of the same
     /// exchange as long as the route is current.
     pub one_of: Vec<Arc<Queue>>,
+    /// Some exchange holds the message back.
+    pub is_held_back: bool,
     /// Through the default exchange: the queues were found by their names.
     by_name: bool,
 }
@@ -148,8 +150,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns whether any binding matched.
+    /// Returns whether any binding matched, or the message is held back.
     fn follow_bindings(&mut self, exchange: &Exchange, routing_keys: &[&[u8]]) -> bool {
+        if exchange.holds_back() && !self.message.message.has_waited() {
+            self.route.cacheable = false;
+            if self.is_held_back(exchange) {
+                return true;
+            }
+        }
         self.route.cacheable &= exchange.routes_by_key();
         let Walk { route, exchanges, queues, message } = self;
         exchange.route(routing_keys, message, |destination| match destination {
@@ -166,11 +174,22 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// Sends the message to the exchange's intake, if it has a delay.
+    fn is_held_back(&mut self, exchange: &Exchange) -> bool {
+        if self.message.message.delay_ms().is_none() {
+            return false;
+        }
+        let intake = exchange.intake();
+        self.route.queues.extend(intake.filter(|intake| self.queues.insert(intake.id)));
+        self.route.is_held_back = true;
+        true
+    }
+
     /// A deleted exchange has its last generation: a route through it would look current for ever.
     fn finish(mut self, first: &Exchange) -> Route {
         let is_deleted = self.route.visited.iter().any(|(exchange, _)| exchange.is_deleted());
         self.route.cacheable &= !is_deleted;
-        if self.route.visited.len() == 1 && !is_deleted && !first.deduplicates() {
+        if self.route.visited.len() == 1 && !is_deleted && !first.deduplicates() && !first.holds_back() {
             self.route.one_of = first.candidates().unwrap_or_default();
         }
         self.route

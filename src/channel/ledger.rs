@@ -206,7 +206,12 @@ mod tests {
                 append_prefix(&mut prefix, 0, b"", b"q", &[0, 0], 0);
                 open.push(&prefix, b"");
             }
-            ledger.file(Delivered { first_tag: first, run: Run::of_chunk(&open.close(), first), from: from.clone(), due: None });
+            ledger.file(Delivered {
+                first_tag: first,
+                run: Run::of_chunk(&open.close(), first),
+                from: from.clone(),
+                due: None,
+            });
         }
         ledger
     }

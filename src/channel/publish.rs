@@ -10,7 +10,7 @@ use crate::broker::dedup::Admission;
 use crate::broker::exchange::Exchange;
 use crate::broker::message;
 use crate::broker::vhost::VHost;
-use crate::connection::routes::{Origin, Routes, TargetId};
+use crate::connection::routes::{OneOf, Origin, Routes, TargetId};
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
 use crate::error::Fault;
@@ -81,10 +81,17 @@ pub struct Template {
     /// Everything of the record but the body.
     record: Vec<u8>,
     exchange_bytes: usize,
-    target: Option<TargetId>,
+    way: Option<Way>,
     checked_in: u64,
     hits: u32,
     misses: u32,
+}
+
+/// Where messages go that look the same up to their bodies.
+enum Way {
+    To(TargetId),
+    /// Each to another, by chance.
+    OneOf(Arc<OneOf>),
 }
 
 /// After this many publishes in a row that were like none before them, only one in so many is remembered.
@@ -95,11 +102,21 @@ impl Template {
     #[inline]
     pub fn matches(&self, data: &[u8]) -> bool {
         let end = self.wire.len() + self.body_bytes;
-        self.target.is_some() && data.len() > end && data.starts_with(&self.wire) && data[end] == frame::END
+        self.way.is_some() && data.len() > end && data.starts_with(&self.wire) && data[end] == frame::END
     }
 
     pub fn forget(&mut self) {
-        self.target = None;
+        self.way = None;
+    }
+
+    /// Looks again where the messages go.
+    fn look(&mut self, routes: &mut Routes) {
+        let (exchange, key) = route_of(&self.record, self.exchange_bytes);
+        self.way = match self.way {
+            Some(Way::OneOf(_)) => routes.one_of(exchange).cloned().map(Way::OneOf),
+            _ => routes.find(exchange, key).map(Way::To),
+        };
+        self.checked_in = routes.batch();
     }
 
     fn is_worth_remembering(&mut self) -> bool {
@@ -128,31 +145,17 @@ impl Channel {
             return 0;
         }
         if template.checked_in != session.routes.batch() {
-            let (exchange, key) = route_of(&template.record, template.exchange_bytes);
-            template.target = session.routes.find(exchange, key);
-            template.checked_in = session.routes.batch();
+            template.look(&mut session.routes);
         }
-        // A route to nowhere is not for here: the publisher may want its message back.
-        let Some(target) = template.target.filter(|target| !session.routes.queues(*target).is_empty()) else {
-            return 0;
+        let (at, count) = match &template.way {
+            // A route to nowhere is not for here: the publisher may want its message back.
+            Some(Way::To(target)) if session.routes.queues(*target).is_empty() => return 0,
+            // One of them may be refused, and the publisher has to be told which.
+            Some(Way::To(target)) if session.routes.may_refuse(*target) => return 0,
+            Some(Way::To(target)) => gather_alike(template, *target, data, session, scratch),
+            Some(Way::OneOf(one_of)) => draw_alike(template, one_of, data, self.origin(), session, scratch),
+            None => return 0,
         };
-        if session.routes.may_refuse(target) {
-            return 0;
-        }
-        let frame_bytes = template.wire.len() + template.body_bytes + 1;
-        scratch.settle_before_publishing_to(target, &session.routes);
-        let mut chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
-        chunk.reserve((data.len() / frame_bytes).min(4096) * (template.record.len() + template.body_bytes));
-        let (mut at, mut count) = (0, 0);
-        while template.matches(&data[at..]) {
-            let body_at = at + template.wire.len();
-            if chunk.is_full() {
-                chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
-            }
-            chunk.push(&template.record, &data[body_at..body_at + template.body_bytes]);
-            at += frame_bytes;
-            count += 1;
-        }
         template.hits += count;
         self.count_published(u64::from(count), scratch);
         session.published_during_alarm |= session.broker.alarm.is_on();
@@ -172,14 +175,14 @@ impl Channel {
         let routed =
             self.publish(whole.publish, whole.header.properties, Body::Borrowed(whole.body), session, scratch)?;
         match routed {
-            Some(target) if whole.body_at > 0 && template.is_worth_remembering() => {
+            Some(way) if whole.body_at > 0 && template.is_worth_remembering() => {
                 template.channel = self.number;
                 template.wire.clear();
                 template.wire.extend_from_slice(&data[..whole.body_at]);
                 template.body_bytes = whole.body.len();
                 template.record.clone_from(&scratch.prefix);
                 template.exchange_bytes = whole.publish.exchange.len();
-                template.target = Some(target);
+                template.way = Some(way);
                 template.checked_in = session.routes.batch();
             }
             _ => template.forget(),
@@ -198,8 +201,8 @@ impl Channel {
         self.publish(method.publish(), &properties, Body::Owned(body), session, scratch).map(drop)
     }
 
-    /// Checks, routes and enqueues (or, in a transaction, stages) a message. Returns where it went if whatever looks
-    /// the same up to its body goes there too; then `scratch.prefix` is its record up to the body.
+    /// Checks, routes and enqueues (or, in a transaction, stages) a message. Returns the way of whatever looks the same up to
+    /// its body, if that is known; then `scratch.prefix` is its record up to the body.
     fn publish(
         &mut self,
         publish: Publish<'_>,
@@ -207,7 +210,7 @@ impl Channel {
         body: Body<'_>,
         session: &mut Session,
         scratch: &mut Scratch,
-    ) -> Result<Option<TargetId>, Fault> {
+    ) -> Result<Option<Way>, Fault> {
         session.published_during_alarm |= session.broker.alarm.is_on();
         if publish.immediate {
             return Err(Fault::not_implemented("immediate=true"));
@@ -218,7 +221,7 @@ impl Channel {
             None => Some(find_exchange(publish, session)?),
         };
         let view = PropertiesView::parse(properties, session.limits().table_depth).map_err(|e| e.fault())?;
-        let checked = self.check_properties(&view, session)?;
+        let checked = self.check_properties(&view, publish, exchange.as_deref(), session)?;
         let flags = record_flags(&view);
         scratch.prefix.clear();
         let properties = checked.rewritten.as_deref().unwrap_or(properties);
@@ -231,8 +234,8 @@ impl Channel {
             properties,
             body_bytes,
         );
-        let Way { target, same_for_alike, admission, again } = match (known, exchange) {
-            (Some(target), _) if checked.more_keys.is_empty() => Way::known(target),
+        let Routed { target, way, is_held_back, admission, again } = match (known, exchange) {
+            (Some(target), _) if checked.more_keys.is_empty() => Routed::known(target),
             (_, exchange) => {
                 let exchange = match exchange {
                     Some(exchange) => exchange,
@@ -246,6 +249,13 @@ impl Channel {
                 route(publish, message, &checked, &exchange, through, is_staged)
             }
         };
+        if is_held_back && view.has_bcc() {
+            // It is routed once more, by all its keys.
+            let properties = checked.with_bcc.as_deref().unwrap_or(view.as_bytes());
+            let (exchange, key) = (publish.exchange, publish.routing_key);
+            scratch.prefix.clear();
+            record::append_prefix(&mut scratch.prefix, flags, exchange, key, properties, body_bytes);
+        }
         if let Mode::Transaction(transaction) = &mut self.mode {
             transaction.published.push(Staged {
                 queues: SmallVec::from(session.routes.queues(target)),
@@ -270,7 +280,7 @@ impl Channel {
             return Ok(None);
         }
         enqueue(target, body, self.origin(), &mut session.routes, scratch);
-        Ok(same_for_alike.then_some(target))
+        Ok(way)
     }
 
     /// Enqueues a message at which exchanges that deduplicate have looked, or drops it. A duplicate is confirmed when what
@@ -310,9 +320,16 @@ impl Channel {
         }
     }
 
-    /// Checks what the properties ask for, in RabbitMQ's order: expiration, CC and BCC, user-id; direct reply-to.
-    fn check_properties<'a>(&self, view: &PropertiesView<'a>, session: &Session) -> Result<Checked<'a>, Fault> {
-        let mut checked = Checked { more_keys: Vec::new(), rewritten: None };
+    /// Checks what the properties ask for, in RabbitMQ's order: expiration, CC and BCC, permission for all routing keys,
+    /// user-id; direct reply-to. The exchange is there unless its route is known, and with it the permission.
+    fn check_properties<'a>(
+        &self,
+        view: &PropertiesView<'a>,
+        publish: Publish<'_>,
+        exchange: Option<&Exchange>,
+        session: &Session,
+    ) -> Result<Checked<'a>, Fault> {
+        let mut checked = Checked { more_keys: Vec::new(), rewritten: None, with_bcc: None };
         if view.has(Property::Expiration) {
             view.expiration_ms()?;
         }
@@ -322,6 +339,7 @@ impl Channel {
                 checked.rewritten = Some(view.without_bcc());
             }
         }
+        check_topics(publish, exchange, &checked.more_keys, session)?;
         if let Some(user_id) = view.user_id()
             && user_id != session.user.name.as_bytes()
             && !session.user.has_tag("impersonator")
@@ -341,6 +359,7 @@ impl Channel {
             let name = queue.name().as_bytes();
             checked.rewritten = Some(match checked.rewritten.take() {
                 Some(without_bcc) => {
+                    checked.with_bcc = Some(view.with_reply_to(name));
                     PropertiesView::parse(&without_bcc, u8::MAX).map_err(|e| e.fault())?.with_reply_to(name)
                 }
                 None => view.with_reply_to(name),
@@ -402,23 +421,25 @@ impl Channel {
 }
 
 /// Where a publish goes.
-struct Way<'v> {
+struct Routed<'v> {
     target: TargetId,
-    /// Whether the next with its exchange and routing key goes the same way.
-    same_for_alike: bool,
+    /// The way that the next goes with its exchange and routing key, if that is known.
+    way: Option<Way>,
+    /// It goes nowhere but where an exchange holds it back.
+    is_held_back: bool,
     /// If an exchange has looked at it.
     admission: Option<Admission<'v>>,
     /// If exchanges are to look at it when the transaction is committed.
     again: Option<Box<RoutedAgain>>,
 }
 
-impl Way<'_> {
+impl Routed<'_> {
     fn known(target: TargetId) -> Self {
-        Way { target, same_for_alike: true, admission: None, again: None }
+        Routed { target, way: Some(Way::To(target)), is_held_back: false, admission: None, again: None }
     }
 
-    fn drawn(target: TargetId) -> Self {
-        Way { same_for_alike: false, ..Way::known(target) }
+    fn drawn(one_of: &Arc<OneOf>) -> Self {
+        Routed { way: Some(Way::OneOf(one_of.clone())), ..Routed::known(one_of.draw()) }
     }
 }
 
@@ -428,6 +449,8 @@ struct Checked<'a> {
     more_keys: Vec<&'a [u8]>,
     /// The properties to keep, where they are not those that came.
     rewritten: Option<Vec<u8>>,
+    /// The same, but for `BCC`, which `rewritten` is without.
+    with_bcc: Option<Vec<u8>>,
 }
 
 /// A message's body: in the read buffer, or assembled.
@@ -449,6 +472,57 @@ impl Body<'_> {
     }
 }
 
+/// Gathers all messages at the front of `data` that are like the template for their queues. Returns the bytes and the
+/// number of messages.
+#[inline]
+fn gather_alike(
+    template: &Template,
+    target: TargetId,
+    data: &[u8],
+    session: &mut Session,
+    scratch: &mut Scratch,
+) -> (usize, u32) {
+    let frame_bytes = template.wire.len() + template.body_bytes + 1;
+    scratch.settle_before_publishing_to(target, &session.routes);
+    let mut chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
+    chunk.reserve((data.len() / frame_bytes).min(4096) * (template.record.len() + template.body_bytes));
+    let (mut at, mut count) = (0, 0);
+    while template.matches(&data[at..]) {
+        let body_at = at + template.wire.len();
+        if chunk.is_full() {
+            chunk = scratch.batch.chunk(&mut session.routes, target, &mut scratch.wakes);
+        }
+        chunk.push(&template.record, &data[body_at..body_at + template.body_bytes]);
+        at += frame_bytes;
+        count += 1;
+    }
+    (at, count)
+}
+
+/// As [`gather_alike`], each for a target of its own. `before` is the publish before them.
+fn draw_alike(
+    template: &Template,
+    one_of: &OneOf,
+    data: &[u8],
+    before: Origin,
+    session: &mut Session,
+    scratch: &mut Scratch,
+) -> (usize, u32) {
+    let frame_bytes = template.wire.len() + template.body_bytes + 1;
+    let (mut at, mut count) = (0, 0);
+    while template.matches(&data[at..]) {
+        let body_at = at + template.wire.len();
+        let target = one_of.draw();
+        scratch.settle_before_publishing_to(target, &session.routes);
+        let message = (&template.record[..], &data[body_at..body_at + template.body_bytes]);
+        count += 1;
+        let origin = Origin { number: before.number + u64::from(count), ..before };
+        scratch.batch.push(&mut session.routes, target, message, origin, &mut scratch.wakes);
+        at += frame_bytes;
+    }
+    (at, count)
+}
+
 fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, routes: &mut Routes, scratch: &mut Scratch) {
     scratch.settle_before_publishing_to(target, routes);
     let Scratch { prefix, batch, wakes, .. } = scratch;
@@ -459,9 +533,32 @@ fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, routes: &mut Routes
     }
 }
 
-/// Looks the exchange up for a publish: 404 if there is none, 403 if clients may not publish to it.
+/// Looks the exchange up for a publish: 403 without the permission, 404 if there is none, 403 if clients may not publish to
+/// it.
 fn find_exchange(publish: Publish<'_>, session: &Session) -> Result<Arc<Exchange>, Fault> {
-    session.vhost.exchange_to_publish(&String::from_utf8_lossy(publish.exchange))
+    let name = String::from_utf8_lossy(publish.exchange);
+    session.caller().write_exchange(&name)?;
+    session.vhost.exchange_to_publish(&name)
+}
+
+/// 403 if the exchange is a topic exchange and one of the routing keys not permitted there. Without an exchange, what leads
+/// there by the message's own routing key is known, and was permitted.
+fn check_topics(
+    publish: Publish<'_>,
+    exchange: Option<&Exchange>,
+    more_keys: &[&[u8]],
+    session: &Session,
+) -> Result<(), Fault> {
+    let caller = session.caller();
+    let write_all = |exchange: &Exchange| more_keys.iter().try_for_each(|key| caller.write_topic(exchange, key));
+    match exchange {
+        Some(exchange) => {
+            caller.write_topic(exchange, publish.routing_key)?;
+            write_all(exchange)
+        }
+        None if more_keys.is_empty() => Ok(()),
+        None => write_all(&*find_exchange(publish, session)?),
+    }
 }
 
 /// Routes a message anew, unless it is known from what to draw. One that is staged for a transaction is routed past
@@ -473,11 +570,11 @@ fn route<'v>(
     exchange: &Arc<Exchange>,
     (vhost, routes): (&'v VHost, &mut Routes),
     is_staged: bool,
-) -> Way<'v> {
+) -> Routed<'v> {
     if checked.more_keys.is_empty()
-        && let Some(target) = routes.draw(publish.exchange)
+        && let Some(one_of) = routes.one_of(publish.exchange)
     {
-        return Way::drawn(target);
+        return Routed::drawn(one_of);
     }
     let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
     keys.push(publish.routing_key);
@@ -490,9 +587,13 @@ fn route<'v>(
         route.cacheable = false;
         route.one_of.clear();
     }
-    let same_for_alike = route.cacheable;
+    let is_held_back = route.is_held_back && route.queues.len() == 1;
+    // What looks the same has the same delay, though the next with its routing key may have none.
+    let is_way_of_alike = route.cacheable || (is_held_back && checked.more_keys.is_empty());
+    let is_way_of_alike = is_way_of_alike && !route.deduplicates();
     let target = routes.insert(exchange, publish.routing_key, route);
-    Way { target, same_for_alike, admission: Some(admission).filter(Admission::is_asked), again }
+    let way = is_way_of_alike.then_some(Way::To(target));
+    Routed { target, way, is_held_back, admission: Some(admission).filter(Admission::is_asked), again }
 }
 
 fn record_flags(view: &PropertiesView<'_>) -> u16 {

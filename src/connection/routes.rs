@@ -44,10 +44,23 @@ struct Entry {
     exchange: Arc<Exchange>,
     route: Route,
     target: TargetId,
-    /// If there are any, each message goes to one of these, drawn by the exchange, and not to `target`.
-    one_of: Box<[TargetId]>,
+    /// If there are any, each message goes to one of these and not to `target`.
+    one_of: Option<Arc<OneOf>>,
     /// The batch in which the route was last found to be current.
     checked_in: u64,
+}
+
+/// Targets of which each message goes to one.
+pub struct OneOf {
+    exchange: Arc<Exchange>,
+    targets: Box<[TargetId]>,
+}
+
+impl OneOf {
+    /// Where one message goes.
+    pub fn draw(&self) -> TargetId {
+        self.targets[self.exchange.draw(self.targets.len())]
+    }
 }
 
 /// What routing a message gave.
@@ -77,16 +90,12 @@ impl Routes {
     #[inline]
     pub fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<TargetId> {
         let entry = self.current(exchange, routing_key)?;
-        entry.one_of.is_empty().then_some(entry.target)
+        entry.one_of.is_none().then_some(entry.target)
     }
 
-    /// Where a message to this exchange goes, if that is drawn for each message, and from what, is known.
-    pub fn draw(&mut self, exchange: &[u8]) -> Option<TargetId> {
-        let entry = self.current(exchange, ANY_KEY)?;
-        match entry.one_of.len() {
-            0 => None,
-            n => Some(entry.one_of[entry.exchange.draw(n)]),
-        }
+    /// From what to draw where a message to this exchange goes, if that is known.
+    pub fn one_of(&mut self, exchange: &[u8]) -> Option<&Arc<OneOf>> {
+        self.current(exchange, ANY_KEY)?.one_of.as_ref()
     }
 
     #[inline]
@@ -107,9 +116,9 @@ impl Routes {
     /// Remembers a route, if it may be remembered, and gives its target.
     pub fn insert(&mut self, exchange: &Arc<Exchange>, routing_key: &[u8], route: Route) -> TargetId {
         let target = self.target(&route.queues);
-        if route.cacheable || !route.one_of.is_empty() {
-            let routing_key = if route.one_of.is_empty() { routing_key } else { ANY_KEY };
-            let one_of = route.one_of.iter().map(|queue| self.target(std::slice::from_ref(queue))).collect();
+        let one_of = self.one_of_queues(exchange, &route.one_of);
+        if route.cacheable || one_of.is_some() {
+            let routing_key = if one_of.is_some() { ANY_KEY } else { routing_key };
             let hash = self.hasher.hash_one((exchange.name.as_bytes(), routing_key));
             let same = |e: &Entry| *e.key == *routing_key && e.exchange.name == exchange.name;
             if let Ok(stale) = self.entries.find_entry(hash, same) {
@@ -120,6 +129,11 @@ impl Routes {
             self.entries.insert_unique(hash, entry, |e| e.hash);
         }
         target
+    }
+
+    fn one_of_queues(&mut self, exchange: &Arc<Exchange>, queues: &[Arc<Queue>]) -> Option<Arc<OneOf>> {
+        let targets: Box<[_]> = queues.iter().map(|queue| self.target(std::slice::from_ref(queue))).collect();
+        (!targets.is_empty()).then(|| Arc::new(OneOf { exchange: exchange.clone(), targets }))
     }
 
     /// The target that stands for a set of queues.

@@ -318,7 +318,7 @@ mod queue {
         let mut next_tag = 1;
         bencher.counter(batch()).bench_local(|| {
             let run = Run::of_chunk(&chunk, next_tag);
-            ledger.file(Delivered { first_tag: next_tag, run, from: from.clone() });
+            ledger.file(Delivered { first_tag: next_tag, run, from: from.clone(), due: None });
             for tag in next_tag..next_tag + BATCH {
                 settle(&mut ledger, tag);
             }

@@ -17,13 +17,22 @@ pub fn assert_equivalent_queue(
     current: &QueueDefinition,
     declared: QueueProperties<'_>,
 ) -> Result<(), Fault> {
-    assert_equal(queue, "durable", current.durable, declared.durable)?;
-    assert_equal(queue, "auto_delete", current.auto_delete, declared.auto_delete)?;
+    assert_same_properties(queue, current, declared)?;
     QueueType::of(&current.arguments)
         .arguments()
         .iter()
         .chain(&DEDUP_ARGUMENTS)
         .try_for_each(|name| assert_equal_argument(queue, name, &current.arguments, declared.arguments))
+}
+
+/// As [`assert_equivalent_queue`], whatever the arguments.
+pub fn assert_same_properties(
+    queue: Resource<'_>,
+    current: &QueueDefinition,
+    declared: QueueProperties<'_>,
+) -> Result<(), Fault> {
+    assert_equal(queue, "durable", current.durable, declared.durable)?;
+    assert_equal(queue, "auto_delete", current.auto_delete, declared.auto_delete)
 }
 
 /// Checks that an existing exchange is what is declared.

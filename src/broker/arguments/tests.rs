@@ -179,7 +179,10 @@ fn other_arguments_of_consumers_are_checked() {
     let no_integer = "\"expected integer, got longstr\"";
     assert_eq!(of("x-consumer-timeout", text("1")), invalid("x-consumer-timeout", no_integer));
     assert_eq!(of("x-cancel-on-ha-failover", AMQPValue::Boolean(true)), Ok(None));
-    assert_eq!(of("x-cancel-on-ha-failover", int(1)), invalid("x-cancel-on-ha-failover", "{unacceptable_type,signedint}"));
+    assert_eq!(
+        of("x-cancel-on-ha-failover", int(1)),
+        invalid("x-cancel-on-ha-failover", "{unacceptable_type,signedint}")
+    );
 }
 
 #[test]

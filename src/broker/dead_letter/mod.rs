@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use self::death::Death;
 use crate::broker::exchange::Exchange;
+use crate::broker::message::Whole;
 use crate::broker::outbox::Wakes;
 use crate::broker::policy::effective::DeadLetter;
 use crate::broker::queue::{Dying, Queue};
@@ -21,7 +22,6 @@ use crate::connection::routes::{Batch, Routes, TargetId};
 use crate::storage::chunk::Chunk;
 use crate::storage::record::{self, Record, flags};
 use crate::wire::properties::{PropertiesView, Property};
-use crate::wire::table;
 
 /// Why a message died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +75,23 @@ struct Undertaker<'a> {
     last: Option<Last>,
 }
 
-/// What the last message came to: one that looks the same comes to the same.
+/// What the last message came to: one that looks the same comes to the same, if no more than its looks counts.
 struct Last {
     reason: Reason,
     /// Its record up to the body, but for the length of that.
     before: Vec<u8>,
     after: Vec<u8>,
     to: TargetId,
+    is_for_alike: bool,
+}
+
+/// A message as a dead letter, and where it goes.
+struct Letter {
+    /// The record up to the body.
+    prefix: Vec<u8>,
+    queues: SmallVec<[Arc<Queue>; 1]>,
+    /// Whether every message that looks the same goes there too.
+    is_for_alike: bool,
 }
 
 /// Where in a record the length of the body ends.
@@ -114,12 +124,12 @@ impl<'a> Undertaker<'a> {
     }
 
     fn bury_one(&mut self, record: &Record<'_>, reason: Reason) {
-        let is_alike = |last: &Last| last.reason == reason && last.before == record.prefix()[BODY_LENGTH_END..];
+        let before = &record.prefix()[BODY_LENGTH_END..];
+        let is_alike = |last: &Last| last.is_for_alike && last.reason == reason && last.before == before;
         if !self.last.as_ref().is_some_and(is_alike) {
-            let (after, queues) = self.rewrite(record, reason);
+            let Letter { prefix: after, queues, is_for_alike } = self.rewrite(record, reason);
             let to = self.routes.target(&queues);
-            let before = record.prefix()[BODY_LENGTH_END..].to_vec();
-            self.last = Some(Last { reason, before, after, to });
+            self.last = Some(Last { reason, before: before.to_vec(), after, to, is_for_alike });
         }
         let Some(last) = &mut self.last else { return };
         if self.routes.queues(last.to).is_empty() {
@@ -135,8 +145,8 @@ impl<'a> Undertaker<'a> {
         let mut stay = Vec::new();
         for mut dying in dying.into_iter().flat_map(Dying::singly) {
             let _hold = store.as_ref().map(|store| store.log.hold());
-            let (record, queues) = self.rewrite(&dying.run.record(0), dying.reason);
-            let chunk = Chunk::of_one([&record[..], dying.run.record(0).body()].concat());
+            let Letter { prefix, queues, .. } = self.rewrite(&dying.run.record(0), dying.reason);
+            let chunk = Chunk::of_one([&prefix[..], dying.run.record(0).body()].concat());
             let mut is_taken = !queues.is_empty() || !dying.taken_by.is_empty();
             for queue in queues {
                 if dying.taken_by.contains(&queue.id) {
@@ -157,8 +167,7 @@ impl<'a> Undertaker<'a> {
         }
     }
 
-    /// The record up to its body as a dead letter, and the queues that it goes to.
-    fn rewrite(&self, record: &Record<'_>, reason: Reason) -> (Vec<u8>, SmallVec<[Arc<Queue>; 1]>) {
+    fn rewrite(&self, record: &Record<'_>, reason: Reason) -> Letter {
         let view = PropertiesView::parse(record.properties(), u8::MAX).expect("properties were checked when they came");
         let headers = view.headers_bytes().unwrap_or_default();
         let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::from_slice(&[record.routing_key()]);
@@ -186,15 +195,13 @@ impl<'a> Undertaker<'a> {
         let body_bytes = record.body_bytes() as u32;
         record::append_prefix(&mut prefix, flags, self.exchange.name.as_bytes(), key, &properties, body_bytes);
         let new_keys = if other_key.is_some() { &[key] } else { &keys[..] };
-        let mut queues = self.route(new_keys, &headers).queues;
+        let properties = PropertiesView::parse(&properties, u8::MAX).expect("they have just been written");
+        let (prefix_so_far, body) = (&prefix[..], record.body());
+        let mut message = Whole { properties: &properties, table_depth: u8::MAX, prefix: prefix_so_far, body };
+        let Route { mut queues, cacheable, one_of, .. } = self.vhost.route(self.exchange, new_keys, &mut message);
         if reason != Reason::Rejected {
             queues.retain(|queue| !death::is_cycle(&headers, queue.name().as_bytes()));
         }
-        (prefix, queues)
-    }
-
-    fn route(&self, keys: &[&[u8]], headers: &[u8]) -> Route {
-        let mut decoded = || table::decode_entries(headers, u8::MAX).ok();
-        self.vhost.route(self.exchange, keys, &mut decoded)
+        Letter { prefix, queues, is_for_alike: cacheable && one_of.is_empty() }
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::key::Key;
-use crate::broker::definitions::{Definition, WindowOwner};
+use crate::broker::definitions::{Definition, HiddenOwner};
 use crate::broker::queue::Queue;
 use crate::storage::chunk::OpenChunk;
 use crate::storage::record::{self, Record, flags};
@@ -21,7 +21,7 @@ pub type Kept = (Key, u64);
 
 pub struct Line {
     store: Arc<Store>,
-    owner: WindowOwner,
+    owner: HiddenOwner,
     /// None while nothing has been kept.
     id: Option<QueueId>,
     first_seq: u64,
@@ -31,7 +31,7 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(store: Arc<Store>, owner: WindowOwner) -> Line {
+    pub fn new(store: Arc<Store>, owner: HiddenOwner) -> Line {
         Line { store, owner, id: None, first_seq: 0, next_seq: 0, epoch: Epoch::NONE }
     }
 
@@ -45,7 +45,7 @@ impl Line {
     }
 
     /// Reads back what is on disk. If a part of that is lost, all of it is written anew, at the next occasion.
-    pub fn recovered(store: Arc<Store>, owner: WindowOwner, id: QueueId, found: &RecoveredQueue) -> (Line, Vec<Kept>) {
+    pub fn recovered(store: Arc<Store>, owner: HiddenOwner, id: QueueId, found: &RecoveredQueue) -> (Line, Vec<Kept>) {
         let mut line = Line::new(store, owner);
         line.next_seq = found.next_seq;
         line.first_seq = found.waiting.first().map_or(found.next_seq, |range| range.first_seq);

@@ -78,7 +78,9 @@ impl HashOn {
             (HashOn::Header(name), Some(properties)) => properties.headers_bytes().and_then(|h| header_value(h, name)),
             (HashOn::MessageId, Some(properties)) => properties.message_id(),
             (HashOn::CorrelationId, Some(properties)) => properties.correlation_id(),
-            (HashOn::Timestamp, Some(properties)) => return hash_of(&properties.timestamp().unwrap_or(0).to_be_bytes()),
+            (HashOn::Timestamp, Some(properties)) => {
+                return hash_of(&properties.timestamp().unwrap_or(0).to_be_bytes());
+            }
         };
         hash_of(value.unwrap_or_default())
     }

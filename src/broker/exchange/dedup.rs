@@ -7,7 +7,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::{Exchange, ExchangeKind};
 use crate::broker::dedup::{Deduplication, Line};
-use crate::broker::definitions::WindowOwner;
+use crate::broker::definitions::HiddenOwner;
 use crate::broker::policy::AppliedPolicies;
 use crate::broker::policy::effective::{self, Dedup};
 use crate::error::Fault;
@@ -26,7 +26,7 @@ impl Exchange {
     /// Has a durable exchange keep what it remembers, from now on.
     pub(in crate::broker) fn keep_window(&self, store: &Arc<Store>, vhost: &Arc<str>) {
         if self.durable {
-            let owner = WindowOwner::Exchange { vhost: vhost.clone(), name: self.name.clone() };
+            let owner = HiddenOwner::Exchange { vhost: vhost.clone(), name: self.name.clone() };
             // Once for each exchange, when it becomes known.
             let _ = self.keeps_window.set((store.clone(), owner));
         }

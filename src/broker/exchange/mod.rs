@@ -2,6 +2,7 @@
 
 mod consistent_hash;
 mod dedup;
+mod delaying;
 mod direct;
 mod fanout;
 mod hash;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard}
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+use self::delaying::Delaying;
 use self::index::Index;
 pub use self::kind::ExchangeKind;
 use self::random::Draws;
@@ -28,7 +30,7 @@ pub(super) use self::recent_history::Remembered;
 pub(super) use self::seen::Seen;
 use crate::broker::binding::{Binding, Destination};
 use crate::broker::dedup::Deduplication;
-use crate::broker::definitions::WindowOwner;
+use crate::broker::definitions::HiddenOwner;
 use crate::broker::queue::Queue;
 use crate::broker::router::Asked;
 use crate::storage::store::Store;
@@ -85,7 +87,8 @@ pub struct Exchange {
     deduplicates: AtomicBool,
     window: Mutex<Option<Box<Deduplication>>>,
     /// Where a durable exchange keeps it.
-    keeps_window: OnceLock<(Arc<Store>, WindowOwner)>,
+    keeps_window: OnceLock<(Arc<Store>, HiddenOwner)>,
+    delaying: Delaying,
 }
 
 /// How many bindings are taken away before publishers get a chance to read.
@@ -95,6 +98,7 @@ impl Exchange {
     pub fn new(definition: ExchangeDefinition) -> Arc<Exchange> {
         let bindings = Bindings::new(Index::new(definition.kind, &definition.arguments));
         let exchange = Exchange {
+            delaying: Delaying::new(&definition),
             id: ExchangeId(NEXT_EXCHANGE_ID.fetch_add(1, Ordering::Relaxed)),
             alternate_exchange: alternate_exchange(&definition.arguments),
             routes_by_key: bindings.index.routes_by_key(),
@@ -113,6 +117,11 @@ impl Exchange {
             keeps_window: OnceLock::new(),
         };
         Arc::new(exchange)
+    }
+
+    /// The type as which it routes: its own, unless it is one that holds messages back for another.
+    pub fn routes_as(&self) -> ExchangeKind {
+        self.kind.routes_as(&self.arguments)
     }
 
     /// The nameless exchange, which routes by queue name and has no bindings.

@@ -11,9 +11,10 @@ use super::rules::Rules;
 use super::state::QueueState;
 use super::{Enqueued, Queue};
 use crate::broker::dedup::{Deduplication, Line, Mark};
-use crate::broker::definitions::WindowOwner;
+use crate::broker::definitions::HiddenOwner;
 use crate::broker::outbox::Wakes;
 use crate::broker::policy::effective::Dedup;
+use crate::storage::Epoch;
 use crate::storage::chunk::{Chunk, OpenChunk};
 use crate::storage::record::{Record, flags};
 
@@ -39,15 +40,8 @@ impl QueueState {
     fn take_in_together(&mut self, dedup: &mut Deduplication, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> Enqueued {
         let now_ms = self.worker.now_ms();
         let before = dedup.epoch();
-        let mut is_new = Vec::with_capacity(chunk.records() as usize);
-        for index in 0..chunk.records() {
-            let record = chunk.record(index);
-            let mark = dedup.header().and_then(|header| Mark::of_record(&record, header));
-            is_new.push(mark.is_none_or(|mark| is_let_in(&record, dedup, &mark, now_ms)));
-            if let Some(mark) = mark {
-                dedup.note(&mark, self.keeps(&record), now_ms);
-            }
-        }
+        let is_new = (0..chunk.records()).map(|index| self.note(dedup, &chunk.record(index), now_ms));
+        let is_new: Vec<bool> = is_new.collect();
         let store = self.store.clone().filter(|_| dedup.is_behind());
         let _hold = store.as_ref().map(|store| store.log.hold());
         dedup.log();
@@ -96,6 +90,37 @@ impl QueueState {
         taken
     }
 
+    /// Takes out those messages that are to be held back, given by their numbers, that have come before, and remembers the
+    /// others: they are looked at when they come, not when they are let go. Returns with which everything is kept of which
+    /// there were duplicates.
+    pub(super) fn note_delayed(&mut self, chunk: &Chunk, delayed: &mut Vec<(u32, u64)>) -> Epoch {
+        let Some(mut dedup) = self.rules.as_mut().and_then(|rules| rules.dedup.take()) else { return Epoch::NONE };
+        let (now_ms, all) = (self.worker.now_ms(), delayed.len());
+        delayed.retain(|(index, _)| self.note(&mut dedup, &chunk.record(*index), now_ms));
+        dedup.log();
+        let original = if delayed.len() < all { dedup.epoch() } else { Epoch::NONE };
+        self.rules.get_or_insert_default().dedup = Some(dedup);
+        original
+    }
+
+    /// Takes in what was here before, whatever is remembered.
+    pub(super) fn enqueue_again(&mut self, chunk: &Arc<Chunk>, wakes: &mut Wakes) -> Enqueued {
+        let dedup = self.rules.as_mut().and_then(|rules| rules.dedup.take());
+        let enqueued = self.enqueue(chunk, false, wakes);
+        if dedup.is_some() {
+            self.rules.get_or_insert_default().dedup = dedup;
+        }
+        enqueued
+    }
+
+    /// Remembers a message that cannot be refused. Returns whether it is to be let in.
+    fn note(&self, dedup: &mut Deduplication, record: &Record<'_>, now_ms: u64) -> bool {
+        let Some(mark) = dedup.header().and_then(|header| Mark::of_record(record, header)) else { return true };
+        let is_let_in = is_let_in(record, dedup, &mark, now_ms);
+        dedup.note(&mark, self.keeps(record), now_ms);
+        is_let_in
+    }
+
     /// Whether a message is to outlive the process.
     fn keeps(&self, record: &Record<'_>) -> bool {
         self.is_durable && record.flags() & flags::PERSISTENT != 0
@@ -103,7 +128,7 @@ impl QueueState {
 
     /// Deduplicates as settings now say. Not for a queue that is dead.
     pub(super) fn deduplicate_by(&mut self, settings: Option<Dedup>) {
-        let owner = WindowOwner::Queue(self.id());
+        let owner = HiddenOwner::Queue(self.id());
         let store = self.store.clone().filter(|_| self.is_durable && !self.dead);
         if let Some(rules) = &mut self.rules {
             let line = || store.map(|store| Line::new(store, owner));

@@ -4,9 +4,10 @@
 //! lock is released.
 //! A lock is held for a few steps per run, never across an await and never two queues' at once.
 
-mod cold;
+pub(in crate::broker) mod cold;
 mod consumers;
 mod dedup;
+mod delayed;
 mod disk;
 mod dying;
 mod effects;
@@ -18,14 +19,14 @@ pub mod limiter;
 mod model_tests;
 mod overflow;
 mod policies;
-mod ready;
+pub(in crate::broker) mod ready;
 mod rules;
 mod state;
 mod timeout;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use amq_protocol::types::FieldTable;
 
@@ -37,9 +38,11 @@ use self::state::{QueueState, Remains};
 pub use self::state::{HowReturned, HowSettled, Returned};
 use crate::broker::ConnectionId;
 use crate::broker::arguments::QueueType;
+use crate::broker::definitions::Definition;
+use crate::broker::delay::Delays;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::broker::policy::AppliedPolicies;
-use crate::broker::policy::effective::effective;
+use crate::broker::policy::effective::{Redeclare, effective};
 use crate::broker::vhost::VHost;
 use crate::broker::worker::Worker;
 use crate::error::Fault;
@@ -50,7 +53,7 @@ use crate::storage::store::{RecoveredQueue, Store};
 
 static NEXT_QUEUE_ID: AtomicU64 = AtomicU64::new(1);
 
-/// What a client asked for when it declared the queue; does not change while the queue lives.
+/// What a client asked for when it declared the queue.
 #[derive(Clone, Debug)]
 pub struct QueueDefinition {
     pub vhost: Arc<str>,
@@ -64,13 +67,22 @@ pub struct QueueDefinition {
 
 pub struct Queue {
     pub id: QueueId,
+    /// As it was declared first. Its arguments may have changed: see [`Queue::arguments`].
     pub definition: QueueDefinition,
+    /// In place of those, once it was declared again with others and a policy let them replace the first.
+    redeclared: RwLock<Option<Arc<FieldTable>>>,
     dead: AtomicBool,
     /// Those that apply; off the hot path.
     policies: Mutex<AppliedPolicies>,
     state: Mutex<QueueState>,
     /// Whether publishes may be refused now.
     refuses: AtomicBool,
+    /// See [`Queue::consumer_timeout_ms`].
+    consumer_timeout_ms: AtomicU64,
+    /// Whether messages with a delay are held back now.
+    holds_back: AtomicBool,
+    /// What is held back, if something ever was.
+    delays: OnceLock<Arc<Delays>>,
     store: Option<Arc<Store>>,
     worker: Arc<Worker>,
     vhost: Weak<VHost>,
@@ -230,10 +242,14 @@ impl Queue {
             Queue {
                 id,
                 definition,
+                redeclared: RwLock::default(),
                 dead: AtomicBool::new(false),
                 policies: Mutex::default(),
                 state: Mutex::new(state),
                 refuses: AtomicBool::new(false),
+                consumer_timeout_ms: AtomicU64::new(0),
+                holds_back: AtomicBool::new(false),
+                delays: OnceLock::new(),
                 store,
                 worker,
                 vhost,
@@ -246,15 +262,47 @@ impl Queue {
 
     /// Does as arguments and policies now say.
     fn follow_settings(&self) {
-        let effective = effective(&self.definition.arguments, &self.applied_policies());
-        let is_quorum = QueueType::of(&self.definition.arguments) == QueueType::Quorum;
+        let arguments = self.arguments();
+        let effective = effective(&arguments, &self.applied_policies());
+        let is_quorum = QueueType::of(&arguments) == QueueType::Quorum;
         let counts_returns = effective.delivery_limit.is_some() || is_quorum;
+        self.set_consumer_timeout(effective.consumer_timeout_ms);
+        self.holds_back.store(effective.delayed_message, Ordering::Release);
         let mut state = self.lock();
         state.set_effective(effective, counts_returns);
         self.refuses.store(state.refuses(), Ordering::Release);
         let mut wakes = Wakes::default();
         state.look_at_limits(&mut wakes);
         state.assign(&mut wakes);
+    }
+
+    /// The arguments that hold now.
+    pub fn arguments(&self) -> Arc<FieldTable> {
+        let redeclared = self.redeclared.read().unwrap_or_else(PoisonError::into_inner);
+        redeclared.clone().unwrap_or_else(|| Arc::new(self.definition.arguments.clone()))
+    }
+
+    /// What the queue is now.
+    pub fn definition_now(&self) -> QueueDefinition {
+        QueueDefinition { arguments: FieldTable::clone(&self.arguments()), ..self.definition.clone() }
+    }
+
+    /// Replaces the arguments, which have been validated. Nothing that waits is lost: what is in levels of priority that the
+    /// queue does not have any more stays there until it is consumed.
+    pub(in crate::broker) fn replace_arguments(&self, arguments: FieldTable) {
+        *self.redeclared.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(arguments));
+        let state = self.lock();
+        // Under the lock, since its row goes with the queue.
+        if let Some(log) = state.log() {
+            log.define(vec![Definition::queue(self).put()]);
+        }
+        drop(state);
+        self.follow_settings();
+    }
+
+    /// What a declaration with other arguments comes to.
+    pub fn redeclare(&self) -> Redeclare {
+        self.applied_policies().policy.and_then(|policy| policy.settings.redeclare).unwrap_or_default()
     }
 
     /// Whether publishes may be refused, so that who publishes should know which was which.
@@ -316,6 +364,9 @@ impl Queue {
     /// Takes all messages of a chunk in, at the tail. A dead queue drops them: it was deleted after they were routed. With
     /// `may_refuse` some may be refused, where the queue's overflow behaviour says so; without, none is.
     pub fn enqueue(&self, chunk: &Arc<Chunk>, may_refuse: bool, wakes: &mut Wakes) -> Enqueued {
+        if self.holds_back.load(Ordering::Relaxed) && chunk.has_headers() {
+            return self.enqueue_delayed(chunk, may_refuse, wakes);
+        }
         self.lock().enqueue(chunk, may_refuse, wakes)
     }
 
@@ -367,6 +418,7 @@ impl Queue {
         self.dead.store(true, Ordering::Release);
         drop(state);
         drop(remains);
+        self.end_delays();
         true
     }
 
@@ -418,6 +470,7 @@ impl Queue {
         let remains = state.kill(&mut wakes);
         self.dead.store(true, Ordering::Release);
         drop(state);
+        self.end_delays();
         Ok(Some(u32::try_from(remains.messages()).unwrap_or(u32::MAX)))
     }
 

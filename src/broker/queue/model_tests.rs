@@ -6,6 +6,7 @@
 mod commands;
 mod disk_traps;
 mod model;
+mod rules;
 mod threads;
 mod traps;
 mod world;

@@ -67,10 +67,10 @@ impl QueueState {
             levels[usize::from(level_of(index))].push(record.prefix(), record.body());
         }
         let mut epoch = Epoch::NONE;
-        for (level, open) in (0..).zip(&mut levels).filter(|(_, open)| !open.is_empty()) {
+        for (level, open) in levels.iter_mut().enumerate().filter(|(_, open)| !open.is_empty()) {
             let part = open.close();
             part.published_at(chunk.time_ms());
-            epoch = epoch.max(self.push(level, &part, ttl_ms));
+            epoch = epoch.max(self.push(level as u8, &part, ttl_ms));
         }
         epoch
     }

@@ -80,6 +80,7 @@ impl Rules {
     }
 
     pub fn has_come(&mut self, run: &Run) {
+        self.expiring |= run.deadline_ms != 0 || run.has_expirations();
         if self.effective.max_length_bytes.is_some() {
             self.body_bytes += Rules::measure(run);
         }
@@ -89,6 +90,12 @@ impl Rules {
         if self.effective.max_length_bytes.is_some() {
             self.body_bytes = self.body_bytes.saturating_sub(Rules::measure(run));
         }
+    }
+
+    /// Whether anything more becomes of a message whose life ends for this reason.
+    pub fn has_afterlife(&self, reason: Reason) -> bool {
+        let Effective { dead_letter, retry, .. } = &self.effective;
+        dead_letter.is_some() || (retry.is_some() && reason == Reason::Rejected)
     }
 
     /// Nothing waits any more.

@@ -373,7 +373,7 @@ impl QueueState {
     /// Drops all ready messages. Returns them, and the epoch after which none of them comes back.
     pub fn purge(&mut self, wakes: &mut Wakes) -> (Remains, Epoch) {
         let mut epoch = Epoch::NONE;
-        for (level, lane) in (0..).zip(self.lanes.iter()) {
+        for (level, lane) in (0..=u8::MAX).zip(self.lanes.iter()) {
             for (first_seq, end_seq) in lane.ready.logged_ranges() {
                 epoch = epoch.max(self.log_settled(level, first_seq, end_seq));
             }
@@ -401,7 +401,7 @@ impl QueueState {
     fn take_ready(&mut self, wakes: &mut Wakes) -> Remains {
         self.resume_publishers(wakes);
         self.notify_getters(wakes);
-        for (level, lane) in (0..).zip(self.lanes.iter()) {
+        for (level, lane) in (0..=u8::MAX).zip(self.lanes.iter()) {
             for (first_seq, end_seq) in lane.ready.spilled_ranges() {
                 self.effects.release(level, first_seq, end_seq);
             }

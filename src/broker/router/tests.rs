@@ -271,3 +271,85 @@ fn replies_find_the_queue_of_the_requester() {
     assert!(!route.is_current());
     assert!(host.routed("", &name).is_empty());
 }
+
+#[test]
+fn a_random_exchange_says_what_to_draw_from() {
+    let host = Host::new();
+    host.exchange("random", "x-random").bind("a", "random", "").bind("b", "random", "k").bind("b", "random", "");
+    let route = host.route("random", "any");
+    assert_eq!(route.queues.len(), 1);
+    let mut one_of: Vec<_> = route.one_of.iter().map(|queue| queue.name().to_string()).collect();
+    one_of.sort();
+    assert_eq!(one_of, ["a", "b", "b"]);
+    assert!(!route.cacheable && route.is_current());
+    host.bind("c", "random", "");
+    assert!(!route.is_current());
+
+    host.exchange("front", "fanout").link("random", "front", "");
+    let route = host.route("front", "any");
+    assert!(route.one_of.is_empty() && !route.cacheable, "what lies behind another exchange is drawn anew");
+    host.link("amq.fanout", "random", "");
+    assert!(host.route("random", "any").one_of.is_empty(), "it may lead on from there");
+}
+
+#[test]
+fn what_is_hashed_by_routing_key_may_be_remembered() {
+    let host = Host::new();
+    host.exchange("modulus", "x-modulus-hash").exchange("consistent", "x-consistent-hash");
+    host.bind("a", "modulus", "").bind("b", "modulus", "").bind("a", "consistent", "1").bind("b", "consistent", "1");
+    for exchange in ["modulus", "consistent"] {
+        let route = host.route(exchange, "k");
+        assert!(route.cacheable && route.queues.len() == 1);
+    }
+    host.exchange("history", "x-recent-history").bind("a", "history", "");
+    assert!(!host.0.route(&host.0.find_exchange("history").unwrap(), &[b"k"], &mut || None).cacheable);
+}
+
+/// A message comes to a new binding either from the history or by itself.
+#[test]
+fn a_binding_made_while_others_publish_misses_nothing_and_has_nothing_twice() {
+    use crate::broker::message::Whole;
+    use crate::broker::outbox::Wakes;
+    use crate::broker::queue::Got;
+    use crate::storage::chunk::Chunk;
+    use crate::storage::record;
+    use crate::wire::properties::{NONE, PropertiesView};
+
+    const MESSAGES: u32 = 2_000;
+    for _ in 0..10 {
+        let host = Host::new();
+        let (name, kind) = ("history", "x-recent-history");
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-recent-history-length".into(), AMQPValue::LongInt(MESSAGES as i32));
+        let (passive, durable, auto_delete, internal) = (false, false, false, false);
+        let declare = ExchangeDeclare { name, kind, passive, durable, auto_delete, internal, arguments };
+        host.0.exchange_declare(declare).unwrap();
+        let exchange = host.0.find_exchange(name).unwrap();
+        let publish = |n: u32| {
+            let mut prefix = Vec::new();
+            record::append_prefix(&mut prefix, 0, name.as_bytes(), b"k", NONE, 4);
+            let (properties, body) = (PropertiesView::parse(NONE, 1).unwrap(), n.to_be_bytes());
+            let mut message = Whole { properties: &properties, table_depth: 1, prefix: &prefix, body: &body };
+            for queue in host.0.route(&exchange, &[b"k"], &mut message).queues {
+                queue.enqueue(&Chunk::of_one([&prefix[..], &body].concat()), false, &mut Wakes::default());
+            }
+        };
+        std::thread::scope(|threads| {
+            threads.spawn(|| (0..MESSAGES).for_each(publish));
+            for n in 0..5 {
+                host.bind(&format!("q{n}"), name, "");
+            }
+        });
+        for n in 0..5 {
+            let queue = host.queue(&format!("q{n}"));
+            let mut got: Vec<u32> =
+                std::iter::from_fn(|| match queue.get(true, &Arc::default(), &mut Wakes::default()) {
+                    Got::Message(run, _) => Some(u32::from_be_bytes(run.record(0).body().try_into().unwrap())),
+                    _ => None::<u32>,
+                })
+                .collect();
+            got.sort_unstable();
+            assert_eq!(got, (0..MESSAGES).collect::<Vec<_>>());
+        }
+    }
+}

@@ -157,7 +157,10 @@ fn what_the_arguments_name_is_hashed() {
     assert_eq!(by_header(b"\x01hS\0\0\0\x01v"), by_header(b"\x01aV\x01hS\0\0\0\x01v\x01hV"));
     assert_ne!(by_header(b"\x01hS\0\0\0\x01v"), by_header(b"\x01hS\0\0\0\x01w"));
     assert_eq!(by_header(b"\x01aV"), hash_of_message(&[("hash-header", text("h"))], properties::NONE));
-    assert_eq!(by_header(b"\x01hI\0\0\0\x01"), hash_of_message(&[("x-hash-on", text("h"))], &header(b"\x01hI\0\0\0\x01")));
+    assert_eq!(
+        by_header(b"\x01hI\0\0\0\x01"),
+        hash_of_message(&[("x-hash-on", text("h"))], &header(b"\x01hI\0\0\0\x01"))
+    );
 
     let by = |name: &str, wire: &[u8]| hash_of_message(&[("hash-property", text(name))], wire);
     assert_ne!(by("message_id", b"\x00\x80\x01a"), by("message_id", b"\x00\x80\x01b"));

@@ -98,8 +98,9 @@ fn the_length_is_checked() {
         (AMQPValue::LongString("5".into()), "<<\"5\">>"),
         (AMQPValue::Void, "undefined"),
     ] {
-        let text =
-            format!("PRECONDITION_FAILED - Invalid argument {printed}, 'x-recent-history-length' must be a positive integer");
+        let text = format!(
+            "PRECONDITION_FAILED - Invalid argument {printed}, 'x-recent-history-length' must be a positive integer"
+        );
         assert_eq!(of(value), Err(text));
     }
 }
