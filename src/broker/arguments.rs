@@ -15,9 +15,7 @@ use std::fmt;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-pub use self::equivalence::{
-    assert_equivalent_exchange, assert_equivalent_queue, assert_same_properties, same_value,
-};
+pub use self::equivalence::{assert_equivalent_exchange, assert_equivalent_queue, assert_same_properties, same_value};
 pub use self::term::{Term, type_name};
 use crate::broker::exchange::{ExchangeDefinition, ExchangeKind};
 use crate::error::Fault;

@@ -11,7 +11,7 @@ use amq_protocol::types::FieldTable;
 use clap::Args;
 use serde::Serialize;
 
-use crate::broker::definitions::{Definition, HiddenOwner, Flaw};
+use crate::broker::definitions::{Definition, Flaw, HiddenOwner};
 use crate::broker::queue::QueueDefinition;
 use crate::broker::vhost::VHostMetadata;
 use crate::storage::QueueId;
@@ -250,7 +250,9 @@ impl Summary {
                 Ok(Definition::Delays { id, owner, .. }) => {
                     let owner = match owner {
                         HiddenOwner::Queue(queue) => names.get(&queue).cloned(),
-                        HiddenOwner::Exchange { vhost, name } => Some((vhost.to_string(), format!("exchange '{name}'"))),
+                        HiddenOwner::Exchange { vhost, name } => {
+                            Some((vhost.to_string(), format!("exchange '{name}'")))
+                        }
                     };
                     names.extend(owner.map(|(vhost, name)| (id, (vhost, format!("{name} (delayed)")))));
                 }

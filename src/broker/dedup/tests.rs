@@ -1,2 +1,3 @@
 mod crash;
+mod policies;
 mod windows;

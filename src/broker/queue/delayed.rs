@@ -57,11 +57,8 @@ impl Queue {
 
     fn delays_with(&self, recovered: &[RecoveredLevel]) -> &Arc<Delays> {
         self.delays.get_or_init(|| {
-            let around = Surroundings {
-                store: self.store.clone(),
-                worker: self.worker.clone(),
-                vhost: self.vhost.clone(),
-            };
+            let around =
+                Surroundings { store: self.store.clone(), worker: self.worker.clone(), vhost: self.vhost.clone() };
             Delays::new(Owner::Queue(self.this.clone()), HiddenOwner::Queue(self.id), around, recovered)
         })
     }

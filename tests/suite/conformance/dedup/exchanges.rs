@@ -37,6 +37,18 @@ fn any_type_can_be_told_to() {
 }
 
 #[test]
+fn what_is_held_back_is_looked_at_when_it_comes() {
+    leveret_only!("it is a plugin there");
+    let (mut peer, exchange, queue) = exchange("x-delayed-message", [on(), ("x-delayed-type", s("direct"))]);
+    for (key, delay_ms) in [("a", 100), ("a", 1), ("b", 0), ("a", 0), ("b", 50), ("c", 50)] {
+        let properties = props().headers([(HEADER, s(key)), ("x-delay", i(delay_ms))]).bytes();
+        peer.send_publish(1, &publish(&exchange, "k"), &properties, key.as_bytes());
+    }
+    peer.wait_for_counts(1, &queue, (3, 0));
+    assert_eq!(peer.drain(1, &queue), ["b", "c", "a"]);
+}
+
+#[test]
 fn what_follows_directly_and_looks_the_same_is_dropped() {
     leveret_only!("it is a plugin there");
     let (mut peer, exchange, queue) = exchange("direct", [on()]);
