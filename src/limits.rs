@@ -22,6 +22,9 @@ pub const MESSAGE_MAX_BYTES: u64 = 512 * MIB;
 /// length.
 pub const RECENT_HISTORY_MAX_BYTES: usize = 64 * MIB as usize;
 
+/// Messages that a queue or an exchange remembers at most to tell duplicates: so many keys take about a gigabyte.
+pub const DEDUP_CACHE_SIZE_MAX: usize = 16 * 1024 * 1024;
+
 /// The longest short string: names of exchanges, queues, consumers and virtual hosts, routing keys, reply texts.
 pub const SHORT_STRING_MAX_BYTES: usize = 255;
 

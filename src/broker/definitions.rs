@@ -22,15 +22,19 @@
 //! 06 vhost: str  user: str                          version  configure: str
 //!                                                   write: str  read: str          permission
 //! 07 vhost: str  user: str  exchange: str           version  write: str  read: str topic permission
+//! 0A id: u64                                        version  level  owner          hidden queue of delayed messages
+//! 0B id: u64                                        version  owner                 hidden queue of remembered keys
 //!
 //! version      02 of virtual hosts and users, else 01
 //! type         01 direct   02 fanout   03 topic   04 headers   05 x-consistent-hash   06 x-modulus-hash
-//!              07 x-random   08 x-local-random   09 x-recent-history
+//!              07 x-random   08 x-local-random   09 x-recent-history   0A x-delayed-message
+//!              0B x-message-deduplication
 //! flags        bit 0 auto-delete, of virtual hosts: protected from deletion   bit 1 internal (exchanges only)
 //! queue type   the default one of the virtual host, empty if there is none
 //! algorithm    00 no password: no salt, no digest   01 SHA-256: 32 bytes   02 SHA-512: 64   03 MD5: 16
 //! limits       bit 0 there is one of connections   bit 1 of channels
 //! destination  04 id: u64 (a queue)   03 name: str (an exchange)
+//! owner        04 id: u64 (a queue)   03 vhost: str  name: str (an exchange)
 //! digest       in a key: of the arguments as the value has them: nothing if there are none, else their SHA-256
 //! ```
 //!
@@ -50,6 +54,7 @@ use amq_protocol::types::FieldTable;
 use sha2::{Digest, Sha256};
 
 use crate::broker::binding::{Binding, Destination};
+use crate::broker::delay::LEVELS as DELAY_LEVELS;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
 use crate::broker::permission::{PermissionDefinition, TopicPermissionDefinition};
 use crate::broker::queue::{Queue, QueueDefinition, QueueId};
@@ -69,11 +74,14 @@ const QUEUE: u8 = 4;
 const BINDING: u8 = 5;
 const PERMISSION: u8 = 6;
 const TOPIC_PERMISSION: u8 = 7;
+const DELAYS: u8 = 0x0A;
+
+const WINDOW: u8 = 0x0B;
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 
-const KINDS: [(ExchangeKind, u8); 9] = [
+const KINDS: [(ExchangeKind, u8); 11] = [
     (ExchangeKind::Direct, 1),
     (ExchangeKind::Fanout, 2),
     (ExchangeKind::Topic, 3),
@@ -83,6 +91,8 @@ const KINDS: [(ExchangeKind, u8); 9] = [
     (ExchangeKind::Random, 7),
     (ExchangeKind::LocalRandom, 8),
     (ExchangeKind::RecentHistory, 9),
+    (ExchangeKind::Delayed, 10),
+    (ExchangeKind::MessageDeduplication, 0x0B),
 ];
 
 /// One row.
@@ -106,6 +116,24 @@ pub enum Definition {
     Binding(BindingDefinition),
     Permission(PermissionDefinition),
     TopicPermission(TopicPermissionDefinition),
+    /// The hidden queue whose lanes hold delayed messages of one level of somebody's wheel.
+    Delays {
+        id: QueueId,
+        level: u8,
+        owner: HiddenOwner,
+    },
+    /// Where the keys are that a durable queue or exchange remembers, to tell duplicates.
+    Window {
+        id: QueueId,
+        owner: HiddenOwner,
+    },
+}
+
+/// Who has a hidden queue, as a row names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HiddenOwner {
+    Queue(QueueId),
+    Exchange { vhost: Arc<str>, name: Arc<str> },
 }
 
 /// A binding whose both ends are durable.
@@ -196,6 +224,8 @@ impl Definition {
             Definition::TopicPermission(topic) => {
                 key_of(TOPIC_PERMISSION, &[&topic.vhost, &topic.user, &topic.exchange])
             }
+            Definition::Delays { id, .. } => [&[DELAYS][..], &id.0.to_be_bytes()].concat(),
+            Definition::Window { id, .. } => [&[WINDOW][..], &id.0.to_be_bytes()].concat(),
         }
     }
 
@@ -218,6 +248,11 @@ impl Definition {
                 table::encode(&mut out, &definition.arguments);
             }
             Definition::Binding(binding) => table::encode(&mut out, &binding.arguments),
+            Definition::Delays { level, owner, .. } => {
+                out.push(*level);
+                push_owner(&mut out, owner);
+            }
+            Definition::Window { owner, .. } => push_owner(&mut out, owner),
         }
         out
     }
@@ -268,6 +303,13 @@ fn key_of(kind: u8, names: &[&str]) -> Vec<u8> {
     key
 }
 
+fn push_owner(out: &mut Vec<u8>, owner: &HiddenOwner) {
+    match owner {
+        HiddenOwner::Queue(id) => out.extend(queue_key(*id)),
+        HiddenOwner::Exchange { vhost, name } => out.extend(key_of(EXCHANGE, &[vhost, name])),
+    }
+}
+
 /// Names and routing keys are short strings of AMQP, of at most 255 bytes.
 fn push(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(short(bytes.len()).to_be_bytes());
@@ -305,6 +347,8 @@ fn read(key: &[u8], value: &[u8]) -> Result<Definition, Flaw> {
         BINDING => read_binding,
         PERMISSION => access::read_permission,
         TOPIC_PERMISSION => access::read_topic_permission,
+        DELAYS => read_delays,
+        WINDOW => read_window,
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     };
     let read = match (kind, value.version(newest_version(kind))?) {
@@ -369,6 +413,19 @@ fn read_binding(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definiti
     Ok(Definition::Binding(binding))
 }
 
+fn read_delays(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let id = key.queue_id()?;
+    let level = match value.u8()? {
+        level if usize::from(level) < DELAY_LEVELS => level,
+        code => return Err(Flaw::UnknownCode { field: "level", code }),
+    };
+    Ok(Definition::Delays { id, level, owner: value.owner()? })
+}
+
+fn read_window(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    Ok(Definition::Window { id: key.queue_id()?, owner: value.owner()? })
+}
+
 /// What is left to read.
 struct Reader<'a>(&'a [u8]);
 
@@ -414,6 +471,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn owner(&mut self) -> Result<HiddenOwner, Flaw> {
+        match self.u8()? {
+            QUEUE => self.queue_id().map(HiddenOwner::Queue),
+            EXCHANGE => Ok(HiddenOwner::Exchange { vhost: self.name()?, name: self.name()? }),
+            code => Err(Flaw::UnknownCode { field: "owner", code }),
+        }
+    }
+
     fn version(&mut self, known: u8) -> Result<u8, Flaw> {
         match self.u8()? {
             version if (1..=known).contains(&version) => Ok(version),
@@ -454,6 +519,7 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
             format!("exchange '{}' in vhost '{vhost}'", key.name()?)
         }
         QUEUE => format!("the queue with id {}", key.queue_id()?.0),
+        WINDOW => format!("the hidden queue with id {}", key.queue_id()?.0),
         BINDING => {
             let vhost = key.name()?;
             let destination = match key.bound_to()? {
@@ -470,6 +536,7 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
             let (vhost, user) = (key.name()?, key.name()?);
             format!("the topic permission of user '{user}' on exchange '{}' in vhost '{vhost}'", key.name()?)
         }
+        DELAYS => format!("the hidden queue of delayed messages with id {}", key.queue_id()?.0),
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     })
 }

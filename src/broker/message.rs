@@ -2,6 +2,7 @@
 
 use amq_protocol::types::FieldTable;
 
+use crate::broker::delay::header;
 use crate::storage::record::Record;
 use crate::wire::properties::PropertiesView;
 use crate::wire::table;
@@ -16,6 +17,16 @@ pub trait Message {
         None
     }
 
+    /// How long exchanges that hold messages back are to hold it, in milliseconds; `None` if not at all.
+    fn delay_ms(&mut self) -> Option<u64> {
+        self.headers().as_ref().and_then(header::delay_in)
+    }
+
+    /// Whether it has been held back already, and is not again.
+    fn has_waited(&self) -> bool {
+        false
+    }
+
     /// The whole message as a [record](crate::storage::record), for an exchange that keeps it; `None` if it is not to
     /// be kept.
     fn record(&self) -> Option<Vec<u8>> {
@@ -27,6 +38,19 @@ pub trait Message {
 impl<F: FnMut() -> Option<FieldTable>> Message for F {
     fn headers(&mut self) -> Option<FieldTable> {
         self()
+    }
+}
+
+/// A message that is routed once more: no exchange keeps it again.
+pub struct Again<'a>(pub &'a PropertiesView<'a>);
+
+impl Message for Again<'_> {
+    fn headers(&mut self) -> Option<FieldTable> {
+        table::decode_entries(self.0.headers_bytes()?, u8::MAX).ok()
+    }
+
+    fn properties(&self) -> Option<&PropertiesView<'_>> {
+        Some(self.0)
     }
 }
 
@@ -48,6 +72,10 @@ impl Message for Whole<'_> {
 
     fn properties(&self) -> Option<&PropertiesView<'_>> {
         Some(self.properties)
+    }
+
+    fn delay_ms(&mut self) -> Option<u64> {
+        header::delay_ms(self.properties)
     }
 
     fn record(&self) -> Option<Vec<u8>> {

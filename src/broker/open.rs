@@ -6,7 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::binding::{Binding, Destination};
-use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError, is_user_without_permissions};
+use super::dedup::{Deduplication, Line};
+use super::definitions::{
+    BindingDefinition, BoundTo, Definition, DefinitionError, HiddenOwner, is_user_without_permissions,
+};
+use super::delay::RecoveredLevel;
 use super::pattern::InvalidPattern;
 use super::permission::{PermissionDefinition, Permissions, TopicPermissionDefinition};
 use super::queue::{Queue, QueueDefinition, QueueId};
@@ -54,8 +58,18 @@ impl Broker {
     /// # Errors
     /// If a row cannot be understood: to go on without it would lose what it defines.
     pub fn open(config: Config, store: Arc<Store>, recovered: Recovered) -> Result<Arc<Broker>, OpenError> {
+        Broker::open_attended(config, store, recovered, Arc::default())
+    }
+
+    /// As [`open`](Broker::open), with this worker to attend to it.
+    pub(in crate::broker) fn open_attended(
+        config: Config,
+        store: Arc<Store>,
+        recovered: Recovered,
+        worker: Arc<Worker>,
+    ) -> Result<Arc<Broker>, OpenError> {
         let is_first_start = recovered.definitions.is_empty();
-        let mut rebuilt = Rebuilt::new(&config, &store, recovered.queues);
+        let mut rebuilt = Rebuilt::new(&config, &store, recovered.queues, worker);
         let mut next_queue_id = recovered.next_queue_id;
         for (key, value) in recovered.definitions {
             let definition = Definition::decode(&key, &value)?;
@@ -64,12 +78,16 @@ impl Broker {
             {
                 rebuilt.unrestricted.push(user.name.clone());
             }
-            if let Definition::Queue { id, .. } = definition {
+            if let Definition::Queue { id, .. } | Definition::Delays { id, .. } | Definition::Window { id, .. } =
+                definition
+            {
                 next_queue_id = next_queue_id.max(id.0 + 1);
             }
             rebuilt.add(definition)?;
         }
         Queue::raise_ids(next_queue_id);
+        rebuilt.add_windows();
+        rebuilt.restore_delays();
         rebuilt.add_configured_vhosts(&config);
         rebuilt.put_configured_users(&config, is_first_start);
         rebuilt.grant_permissions(&config, is_first_start);
@@ -94,14 +112,23 @@ struct Rebuilt<'a> {
     worker: Arc<Worker>,
     /// What waits in queues whose rows have not come, level by level.
     levels: HashMap<QueueId, Vec<(u8, RecoveredQueue)>>,
+    /// What was delayed, by whom it was.
+    delays: HashMap<HiddenOwner, Vec<RecoveredLevel>>,
     /// Exchanges that have lost a binding, by virtual host.
     bereaved: Vec<(Arc<VHost>, Arc<str>)>,
     bindings: usize,
+    /// Where queues and exchanges have what they remember.
+    windows: Vec<(QueueId, HiddenOwner)>,
     changes: Vec<Change>,
 }
 
 impl<'a> Rebuilt<'a> {
-    fn new(config: &Config, store: &'a Arc<Store>, waiting: HashMap<QueueId, RecoveredQueue>) -> Rebuilt<'a> {
+    fn new(
+        config: &Config,
+        store: &'a Arc<Store>,
+        waiting: HashMap<QueueId, RecoveredQueue>,
+        worker: Arc<Worker>,
+    ) -> Rebuilt<'a> {
         Rebuilt {
             store,
             vhosts: HashMap::new(),
@@ -110,10 +137,12 @@ impl<'a> Rebuilt<'a> {
             unrestricted: Vec::new(),
             added_vhosts: Vec::new(),
             queues: HashMap::new(),
-            worker: Arc::default(),
+            worker,
             levels: by_level(waiting),
+            delays: HashMap::new(),
             bereaved: Vec::new(),
             bindings: 0,
+            windows: Vec::new(),
             changes: Vec::new(),
         }
     }
@@ -130,6 +159,8 @@ impl<'a> Rebuilt<'a> {
             }
             Definition::Queue { id, definition } => self.add_queue(id, definition)?,
             Definition::Binding(binding) => self.add_binding(binding)?,
+            Definition::Delays { id, level, owner } => self.add_delays(id, level, owner),
+            Definition::Window { id, owner } => self.windows.push((id, owner)),
         }
         Ok(())
     }
@@ -212,6 +243,58 @@ impl<'a> Rebuilt<'a> {
             self.changes.push(Definition::Binding(definition).delete());
         }
         Ok(())
+    }
+
+    fn add_windows(&mut self) {
+        for (id, owner) in std::mem::take(&mut self.windows) {
+            self.add_window(id, owner);
+        }
+    }
+
+    /// The keys that a queue or an exchange remembers. If it is gone, or has nothing to remember, so is the row.
+    fn add_window(&mut self, id: QueueId, owner: HiddenOwner) {
+        let found = self.levels.remove(&id).and_then(|levels| levels.into_iter().next());
+        let read = |(_, found)| {
+            let (line, keys) = Line::recovered(self.store.clone(), owner.clone(), id, &found);
+            Deduplication::recovered(line, keys)
+        };
+        let restored = match &owner {
+            HiddenOwner::Queue(queue) => self.queues.get(queue).zip(found).map(|(queue, found)| {
+                queue.restore_window(read(found));
+            }),
+            HiddenOwner::Exchange { vhost, name } => {
+                let exchange = self.vhosts.get(vhost).and_then(|vhost| vhost.find_exchange(name));
+                exchange.zip(found).map(|(exchange, found)| exchange.restore_window(read(found)))
+            }
+        };
+        if restored.is_none() {
+            self.store.log.drop_queue(id);
+            self.changes.push(Definition::Window { id, owner }.delete());
+        }
+    }
+
+    fn add_delays(&mut self, id: QueueId, level: u8, owner: HiddenOwner) {
+        let lanes = self.levels.remove(&id).unwrap_or_default();
+        self.delays.entry(owner).or_default().push(RecoveredLevel { level, id, lanes });
+    }
+
+    /// Gives what was delayed to whose it is, or drops it: the owner was deleted, or was not durable.
+    fn restore_delays(&mut self) {
+        for (owner, levels) in std::mem::take(&mut self.delays) {
+            let restored = match &owner {
+                HiddenOwner::Queue(id) => self.queues.get(id).map(|queue| queue.restore_delays(&levels)),
+                HiddenOwner::Exchange { vhost, name } => {
+                    let exchange = self.vhosts.get(vhost).and_then(|vhost| vhost.find_exchange(name));
+                    exchange.map(|exchange| exchange.restore_delays(&levels))
+                }
+            };
+            if restored.is_none() {
+                for RecoveredLevel { level, id, .. } in levels {
+                    self.store.log.drop_queue(id);
+                    self.changes.push(Definition::Delays { id, level, owner: owner.clone() }.delete());
+                }
+            }
+        }
     }
 
     fn add_configured_vhosts(&mut self, config: &Config) {

@@ -13,6 +13,7 @@ use amq_protocol::types::FieldTable;
 use smallvec::SmallVec;
 
 use crate::broker::binding::Destination;
+use crate::broker::dedup::Admission;
 use crate::broker::exchange::{Exchange, ExchangeId, Seen};
 use crate::broker::message::Message;
 use crate::broker::queue::{Queue, QueueId};
@@ -33,11 +34,18 @@ pub struct Route {
     /// If there are any, [`queues`](Self::queues) is one of them, by chance, and so it is for every message of the same
     /// exchange as long as the route is current.
     pub one_of: Vec<Arc<Queue>>,
+    /// Some exchange holds the message back.
+    pub is_held_back: bool,
     /// Through the default exchange: the queues were found by their names.
     by_name: bool,
 }
 
 impl Route {
+    /// Whether an exchange on the way compares messages with those before.
+    pub fn deduplicates(&self) -> bool {
+        self.visited.iter().any(|(exchange, _)| exchange.deduplicates())
+    }
+
     /// Whether nothing has changed on which this route depends. Only for routes that are `cacheable` or `one_of` several.
     pub fn is_current(&self) -> bool {
         self.visited.iter().all(|(exchange, generation)| exchange.generation() == *generation)
@@ -53,14 +61,33 @@ impl VHost {
     /// A message goes through each exchange at most once, so that circles of bindings end, and to each queue at
     /// most once. An exchange none of whose own bindings match sends it to its alternate exchange, if that exists.
     pub fn route(&self, exchange: &Arc<Exchange>, routing_keys: &[&[u8]], message: &mut dyn Message) -> Route {
+        self.route_admitted(exchange, routing_keys, message, None)
+    }
+
+    /// As [`route`](VHost::route), but exchanges that deduplicate ask for admission, and drop what they do not admit.
+    /// Without one, they let everything through and remember nothing.
+    pub fn route_admitted(
+        &self,
+        exchange: &Arc<Exchange>,
+        routing_keys: &[&[u8]],
+        message: &mut dyn Message,
+        admission: Option<&mut Admission<'_>>,
+    ) -> Route {
         if exchange.is_default() {
             return self.route_by_name(routing_keys);
         }
         let mut walk = Walk::new(message);
+        let mut admission = admission;
         walk.visit(exchange);
         let mut next = 0;
         while let Some((exchange, _)) = walk.route.visited.get(next).cloned() {
             next += 1;
+            if exchange.deduplicates() {
+                walk.route.cacheable = false;
+                if !walk.is_admitted(&exchange, admission.as_deref_mut()) {
+                    continue;
+                }
+            }
             if !walk.follow_bindings(&exchange, routing_keys)
                 && let Some(alternate) = &exchange.alternate_exchange
                 && let Some(alternate) = self.find_exchange(alternate)
@@ -115,8 +142,22 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns whether any binding matched.
+    fn is_admitted(&self, exchange: &Arc<Exchange>, admission: Option<&mut Admission<'_>>) -> bool {
+        let headers = self.message.properties().and_then(|properties| properties.headers_bytes());
+        match (admission, headers) {
+            (Some(admission), Some(headers)) => admission.asks(exchange, headers),
+            _ => true,
+        }
+    }
+
+    /// Returns whether any binding matched, or the message is held back.
     fn follow_bindings(&mut self, exchange: &Exchange, routing_keys: &[&[u8]]) -> bool {
+        if exchange.holds_back() && !self.message.message.has_waited() {
+            self.route.cacheable = false;
+            if self.is_held_back(exchange) {
+                return true;
+            }
+        }
         self.route.cacheable &= exchange.routes_by_key();
         let Walk { route, exchanges, queues, message } = self;
         exchange.route(routing_keys, message, |destination| match destination {
@@ -133,11 +174,22 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// Sends the message to the exchange's intake, if it has a delay.
+    fn is_held_back(&mut self, exchange: &Exchange) -> bool {
+        if self.message.message.delay_ms().is_none() {
+            return false;
+        }
+        let intake = exchange.intake();
+        self.route.queues.extend(intake.filter(|intake| self.queues.insert(intake.id)));
+        self.route.is_held_back = true;
+        true
+    }
+
     /// A deleted exchange has its last generation: a route through it would look current for ever.
     fn finish(mut self, first: &Exchange) -> Route {
         let is_deleted = self.route.visited.iter().any(|(exchange, _)| exchange.is_deleted());
         self.route.cacheable &= !is_deleted;
-        if self.route.visited.len() == 1 && !is_deleted {
+        if self.route.visited.len() == 1 && !is_deleted && !first.deduplicates() && !first.holds_back() {
             self.route.one_of = first.candidates().unwrap_or_default();
         }
         self.route

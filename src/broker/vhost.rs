@@ -32,6 +32,7 @@ pub use self::metadata::VHostMetadata;
 use self::operation::Operation;
 pub use self::queues::{QueueDeclare, REPLY_TO, REPLY_TO_ALIAS, REPLY_TO_PREFIX};
 use crate::broker::binding::Destinations;
+use crate::broker::dedup::Admission;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
 use crate::broker::queue::{Queue, Surroundings};
 use crate::broker::worker::Worker;
@@ -59,6 +60,8 @@ pub struct VHost {
     /// The queues of direct reply-to, under the names to which replies are published.
     reply_queues: DashMap<Arc<str>, Arc<Queue>>,
     topology: Mutex<Topology>,
+    /// See [`Admission`].
+    gate: Mutex<()>,
     metadata: RwLock<VHostMetadata>,
     /// Whether messages are copied to the trace exchange. Off after each start, as in RabbitMQ.
     traced: AtomicBool,
@@ -94,6 +97,7 @@ impl VHost {
             queues: DashMap::new(),
             reply_queues: DashMap::new(),
             topology: Mutex::new(Topology::default()),
+            gate: Mutex::default(),
             metadata: RwLock::default(),
             traced: AtomicBool::new(false),
             store,
@@ -103,7 +107,11 @@ impl VHost {
         for (name, kind) in PREDECLARED {
             let mut definition = ExchangeDefinition::durable(name, kind);
             definition.internal = name == TRACE_EXCHANGE;
-            vhost.exchanges.insert(name.into(), Exchange::new(definition));
+            let exchange = Exchange::new(definition);
+            if let Some(store) = &vhost.store {
+                exchange.keep_window(store, &vhost.name);
+            }
+            vhost.exchanges.insert(name.into(), exchange);
         }
         vhost
     }
@@ -111,6 +119,11 @@ impl VHost {
     /// What a queue of this virtual host belongs to.
     pub fn surroundings(&self) -> Surroundings {
         Surroundings { store: self.store.clone(), worker: self.worker.clone(), vhost: self.this.clone() }
+    }
+
+    /// The admission of one publish to exchanges that deduplicate.
+    pub fn admission(&self) -> Admission<'_> {
+        Admission::new(&self.gate, &self.worker)
     }
 
     pub fn name(&self) -> &Arc<str> {

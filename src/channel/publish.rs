@@ -4,10 +4,12 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::content::{Incoming, check_header};
-use super::transaction::Staged;
+use super::transaction::{RoutedAgain, Staged};
 use super::{Channel, Mode};
+use crate::broker::dedup::Admission;
 use crate::broker::exchange::Exchange;
 use crate::broker::message;
+use crate::broker::vhost::VHost;
 use crate::connection::routes::{OneOf, Origin, Routes, TargetId};
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
@@ -232,8 +234,8 @@ impl Channel {
             properties,
             body_bytes,
         );
-        let (target, way) = match (known, exchange) {
-            (Some(target), _) if checked.more_keys.is_empty() => (target, Some(Way::To(target))),
+        let Routed { target, way, is_held_back, admission, again } = match (known, exchange) {
+            (Some(target), _) if checked.more_keys.is_empty() => Routed::known(target),
             (_, exchange) => {
                 let exchange = match exchange {
                     Some(exchange) => exchange,
@@ -242,18 +244,34 @@ impl Channel {
                 let table_depth = session.limits().table_depth;
                 let message =
                     message::Whole { properties: &view, table_depth, prefix: &scratch.prefix, body: body.bytes() };
-                route(publish, message, &checked, &exchange, session)
+                let is_staged = matches!(self.mode, Mode::Transaction(_));
+                let through = (&*session.vhost, &mut session.routes);
+                route(publish, message, &checked, &exchange, through, is_staged)
             }
         };
+        if is_held_back && view.has_bcc() {
+            // It is routed once more, by all its keys.
+            let properties = checked.with_bcc.as_deref().unwrap_or(view.as_bytes());
+            let (exchange, key) = (publish.exchange, publish.routing_key);
+            scratch.prefix.clear();
+            record::append_prefix(&mut scratch.prefix, flags, exchange, key, properties, body_bytes);
+        }
         if let Mode::Transaction(transaction) = &mut self.mode {
             transaction.published.push(Staged {
                 queues: SmallVec::from(session.routes.queues(target)),
                 mandatory: publish.mandatory,
                 record: body.into_record(&scratch.prefix),
+                again,
             });
             return Ok(None);
         }
         self.count_published(1, scratch);
+        if let Some(admission) = admission {
+            let record = body.into_record(&scratch.prefix);
+            let to = (target, publish.mandatory);
+            self.enqueue_admitted(admission, to, record, &mut session.routes, session.frame_max, scratch);
+            return Ok(None);
+        }
         if session.routes.queues(target).is_empty() {
             if publish.mandatory {
                 let record = body.into_record(&scratch.prefix);
@@ -261,8 +279,31 @@ impl Channel {
             }
             return Ok(None);
         }
-        enqueue(target, body, self.origin(), session, scratch);
+        enqueue(target, body, self.origin(), &mut session.routes, scratch);
         Ok(way)
+    }
+
+    /// Enqueues a message at which exchanges that deduplicate have looked, or drops it. A duplicate is confirmed when what
+    /// it is a duplicate of is kept, and not returned.
+    fn enqueue_admitted(
+        &self,
+        admission: Admission<'_>,
+        (target, mandatory): (TargetId, bool),
+        record: Vec<u8>,
+        routes: &mut Routes,
+        frame_max: usize,
+        scratch: &mut Scratch,
+    ) {
+        if routes.queues(target).is_empty() {
+            scratch.batch.add_epoch(admission.epoch());
+            if mandatory && !admission.is_duplicate() {
+                deliver::returned(&mut scratch.out, self.number, frame_max, &Record::new(&record));
+            }
+            return;
+        }
+        scratch.settle_before_publishing_to(target, routes);
+        let Scratch { batch, wakes, .. } = scratch;
+        batch.enqueue_admitted(routes, target, record, self.origin(), admission, wakes);
     }
 
     /// Who is to be told if the last publish is refused.
@@ -288,7 +329,7 @@ impl Channel {
         exchange: Option<&Exchange>,
         session: &Session,
     ) -> Result<Checked<'a>, Fault> {
-        let mut checked = Checked { more_keys: Vec::new(), rewritten: None };
+        let mut checked = Checked { more_keys: Vec::new(), rewritten: None, with_bcc: None };
         if view.has(Property::Expiration) {
             view.expiration_ms()?;
         }
@@ -318,6 +359,7 @@ impl Channel {
             let name = queue.name().as_bytes();
             checked.rewritten = Some(match checked.rewritten.take() {
                 Some(without_bcc) => {
+                    checked.with_bcc = Some(view.with_reply_to(name));
                     PropertiesView::parse(&without_bcc, u8::MAX).map_err(|e| e.fault())?.with_reply_to(name)
                 }
                 None => view.with_reply_to(name),
@@ -328,7 +370,11 @@ impl Channel {
 
     /// `tx.commit`: what was published is enqueued in order, what went to no queue is returned if it is mandatory.
     pub(super) fn enqueue_staged(&self, staged: Vec<Staged>, session: &mut Session, scratch: &mut Scratch) {
-        for Staged { mut queues, mandatory, record } in staged {
+        for Staged { mut queues, mandatory, record, again } in staged {
+            if let Some(again) = again {
+                self.enqueue_again(&again, mandatory, record, session, scratch);
+                continue;
+            }
             let view = Record::new(&record);
             queues.retain(|queue| !queue.is_dead());
             if queues.is_empty() && view.exchange().is_empty() {
@@ -353,12 +399,58 @@ impl Channel {
     }
 }
 
+impl Channel {
+    /// Enqueues a message of a transaction that met exchanges that deduplicate: they look at it now.
+    fn enqueue_again(
+        &self,
+        again: &RoutedAgain,
+        mandatory: bool,
+        record: Vec<u8>,
+        session: &mut Session,
+        scratch: &mut Scratch,
+    ) {
+        let Ok(properties) = PropertiesView::parse(Record::new(&record).properties(), u8::MAX) else { return };
+        let keys: SmallVec<[&[u8]; 4]> = again.routing_keys.iter().map(|key| &**key).collect();
+        let Session { vhost, routes, frame_max, .. } = session;
+        let mut admission = vhost.admission();
+        let mut message = message::Again(&properties);
+        let route = vhost.route_admitted(&again.exchange, &keys, &mut message, Some(&mut admission));
+        let target = routes.target(&route.queues);
+        self.enqueue_admitted(admission, (target, mandatory), record, routes, *frame_max, scratch);
+    }
+}
+
+/// Where a publish goes.
+struct Routed<'v> {
+    target: TargetId,
+    /// The way that the next goes with its exchange and routing key, if that is known.
+    way: Option<Way>,
+    /// It goes nowhere but where an exchange holds it back.
+    is_held_back: bool,
+    /// If an exchange has looked at it.
+    admission: Option<Admission<'v>>,
+    /// If exchanges are to look at it when the transaction is committed.
+    again: Option<Box<RoutedAgain>>,
+}
+
+impl Routed<'_> {
+    fn known(target: TargetId) -> Self {
+        Routed { target, way: Some(Way::To(target)), is_held_back: false, admission: None, again: None }
+    }
+
+    fn drawn(one_of: &Arc<OneOf>) -> Self {
+        Routed { way: Some(Way::OneOf(one_of.clone())), ..Routed::known(one_of.draw()) }
+    }
+}
+
 /// What the properties of a publish came to.
 struct Checked<'a> {
     /// Routing keys of CC and BCC.
     more_keys: Vec<&'a [u8]>,
     /// The properties to keep, where they are not those that came.
     rewritten: Option<Vec<u8>>,
+    /// The same, but for `BCC`, which `rewritten` is without.
+    with_bcc: Option<Vec<u8>>,
 }
 
 /// A message's body: in the read buffer, or assembled.
@@ -431,13 +523,13 @@ fn draw_alike(
     (at, count)
 }
 
-fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, session: &mut Session, scratch: &mut Scratch) {
-    scratch.settle_before_publishing_to(target, &session.routes);
+fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, routes: &mut Routes, scratch: &mut Scratch) {
+    scratch.settle_before_publishing_to(target, routes);
     let Scratch { prefix, batch, wakes, .. } = scratch;
     if prefix.len() + body.bytes().len() >= OWN_CHUNK_BYTES {
-        batch.enqueue_alone(&mut session.routes, target, body.into_record(prefix), origin, wakes);
+        batch.enqueue_alone(routes, target, body.into_record(prefix), origin, wakes);
     } else {
-        batch.push(&mut session.routes, target, (prefix, body.bytes()), origin, wakes);
+        batch.push(routes, target, (prefix, body.bytes()), origin, wakes);
     }
 }
 
@@ -469,31 +561,39 @@ fn check_topics(
     }
 }
 
-/// Routes a message anew, unless it is known from what to draw. Returns also the way that the next goes with its exchange
-/// and routing key, if that is known.
-fn route(
+/// Routes a message anew, unless it is known from what to draw. One that is staged for a transaction is routed past
+/// exchanges that deduplicate as if it were new.
+fn route<'v>(
     publish: Publish<'_>,
     mut message: message::Whole<'_>,
     checked: &Checked<'_>,
     exchange: &Arc<Exchange>,
-    session: &mut Session,
-) -> (TargetId, Option<Way>) {
+    (vhost, routes): (&'v VHost, &mut Routes),
+    is_staged: bool,
+) -> Routed<'v> {
     if checked.more_keys.is_empty()
-        && let Some(one_of) = session.routes.one_of(publish.exchange)
+        && let Some(one_of) = routes.one_of(publish.exchange)
     {
-        return (one_of.draw(), Some(Way::OneOf(one_of.clone())));
+        return Routed::drawn(one_of);
     }
     let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
     keys.push(publish.routing_key);
     keys.extend_from_slice(&checked.more_keys);
-    let mut route = session.vhost.route(exchange, &keys, &mut message);
+    let mut admission = vhost.admission();
+    let asked = (!is_staged).then_some(&mut admission);
+    let mut route = vhost.route_admitted(exchange, &keys, &mut message, asked);
+    let again = (is_staged && route.deduplicates()).then(|| RoutedAgain::new(exchange, &keys));
     if !checked.more_keys.is_empty() {
         route.cacheable = false;
         route.one_of.clear();
     }
-    let cacheable = route.cacheable;
-    let target = session.routes.insert(exchange, publish.routing_key, route);
-    (target, cacheable.then_some(Way::To(target)))
+    let is_held_back = route.is_held_back && route.queues.len() == 1;
+    // What looks the same has the same delay, though the next with its routing key may have none.
+    let is_way_of_alike = route.cacheable || (is_held_back && checked.more_keys.is_empty());
+    let is_way_of_alike = is_way_of_alike && !route.deduplicates();
+    let target = routes.insert(exchange, publish.routing_key, route);
+    let way = is_way_of_alike.then_some(Way::To(target));
+    Routed { target, way, is_held_back, admission: Some(admission).filter(Admission::is_asked), again }
 }
 
 fn record_flags(view: &PropertiesView<'_>) -> u16 {

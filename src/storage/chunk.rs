@@ -41,6 +41,30 @@ impl Drop for RangeCharge {
     }
 }
 
+/// Bytes that something else holds for messages, which count as memory while it lives.
+#[derive(Debug, Default)]
+pub struct Charge(usize);
+
+impl Charge {
+    pub fn set(&mut self, bytes: usize) {
+        if bytes != self.0 {
+            CHUNK_BYTES.fetch_add(bytes, Ordering::Relaxed);
+            CHUNK_BYTES.fetch_sub(std::mem::replace(&mut self.0, bytes), Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.0
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// Where the records of a chunk begin.
 #[derive(Debug)]
 enum Layout {
@@ -63,19 +87,14 @@ fn persistence_of(bytes: &[u8]) -> u32 {
     u32::from(bytes[record::FLAGS_AT] & record::flags::PERSISTENT as u8)
 }
 
-/// Whether the record at the front of `bytes` has an expiration of its own.
-fn has_expiration(bytes: &[u8]) -> bool {
-    bytes[record::FLAGS_AT] & record::flags::EXPIRATION as u8 != 0
-}
-
 /// What is counted of records as they are gathered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Census {
     records: u32,
     /// How many of them are persistent.
     persistent: u32,
-    /// Some record has an expiration of its own.
-    has_expirations: bool,
+    /// The flags that some record has.
+    flags: u8,
 }
 
 impl Census {
@@ -84,7 +103,7 @@ impl Census {
     fn count(&mut self, bytes: &[u8]) {
         self.records += 1;
         self.persistent += persistence_of(bytes);
-        self.has_expirations |= has_expiration(bytes);
+        self.flags |= bytes[record::FLAGS_AT];
     }
 }
 
@@ -96,8 +115,8 @@ pub struct Chunk {
     records: u32,
     /// How many of the records are persistent.
     persistent: u32,
-    /// Some record has an expiration of its own.
-    has_expirations: bool,
+    /// The flags that some record has.
+    flags: u8,
     /// When it was published, in milliseconds since 1970; 0 while nobody has asked.
     time_ms: AtomicU64,
     /// Bytes of records that some queue or ledger still needs, counted once for each queue.
@@ -108,13 +127,13 @@ pub struct Chunk {
 
 impl Chunk {
     fn new(bytes: Vec<u8>, layout: Layout, census: Census, time_ms: u64) -> Arc<Chunk> {
-        let Census { records, persistent, has_expirations } = census;
+        let Census { records, persistent, flags } = census;
         let chunk = Chunk {
             bytes,
             layout,
             records,
             persistent,
-            has_expirations,
+            flags,
             time_ms: AtomicU64::new(time_ms),
             live_bytes: AtomicUsize::new(0),
             charged_bytes: AtomicUsize::new(0),
@@ -185,7 +204,13 @@ impl Chunk {
 
     /// Whether some of its messages may have an expiration of their own.
     pub fn has_expirations(&self) -> bool {
-        self.has_expirations
+        self.flags & record::flags::EXPIRATION as u8 != 0
+    }
+
+    /// Whether some of its messages may have headers.
+    #[inline]
+    pub fn has_headers(&self) -> bool {
+        self.flags & record::flags::HEADERS as u8 != 0
     }
 
     /// When its messages were published, in milliseconds since 1970: what the first to take them in says, which is
@@ -253,7 +278,7 @@ impl Chunk {
         };
         let index_bytes = if let Layout::Index(offsets) = &layout { size_of_val(&**offsets) } else { 0 };
         // Only what is persistent as a whole is ever forgotten.
-        let census = Census { records, persistent: records, has_expirations: self.has_expirations };
+        let census = Census { records, persistent: records, flags: self.flags };
         let chunk = Chunk::new(Vec::new(), layout, census, self.time_ms());
         chunk.charge(index_bytes);
         chunk

@@ -83,6 +83,17 @@ pub fn append_prefix(
     out.extend_from_slice(properties);
 }
 
+/// Everything of a record without exchange and routing key but its body. `N` is the length of it all.
+pub fn prefix<const N: usize, const P: usize>(flags: u16, properties: &[u8; P], body_bytes: u32) -> [u8; N] {
+    const { assert!(N == HEAD_BYTES + P, "a prefix is its head and the properties") };
+    let mut prefix = [0; N];
+    prefix[0..4].copy_from_slice(&body_bytes.to_le_bytes());
+    prefix[4..8].copy_from_slice(&(P as u32).to_le_bytes());
+    prefix[8..10].copy_from_slice(&flags.to_le_bytes());
+    prefix[HEAD_BYTES..].copy_from_slice(properties);
+    prefix
+}
+
 /// A view over one record's bytes.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
@@ -95,6 +106,18 @@ impl<'a> Record<'a> {
         let record = Record { bytes };
         debug_assert_eq!(record.prefix_bytes() + record.body_bytes(), bytes.len());
         record
+    }
+
+    /// Everything of a record but its body, which looks as if it were not there.
+    pub fn of_prefix(prefix: &'a [u8]) -> Record<'a> {
+        let record = Record { bytes: prefix };
+        debug_assert_eq!(record.prefix_bytes(), prefix.len());
+        record
+    }
+
+    /// The whole of it.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     fn u32_at(&self, at: usize) -> usize {

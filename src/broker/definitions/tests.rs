@@ -66,8 +66,16 @@ fn tags(random: &mut Random) -> Vec<Arc<str>> {
     (0..random.below(4)).map(|_| name(random)).collect()
 }
 
+fn owner(random: &mut Random) -> HiddenOwner {
+    match random.one_in(2) {
+        true => HiddenOwner::Queue(QueueId(random.next())),
+        false => HiddenOwner::Exchange { vhost: name(random), name: name(random) },
+    }
+}
+
 fn definition(random: &mut Random) -> Definition {
-    match random.below(7) {
+    match random.below(8) {
+        7 => Definition::Window { id: QueueId(random.next()), owner: owner(random) },
         0 => Definition::VHost { name: name(random), metadata: metadata(random) },
         1 => Definition::User(user(random)),
         5 => Definition::Permission(PermissionDefinition {

@@ -30,9 +30,9 @@ pub enum Index {
 impl Index {
     /// `arguments` have been validated.
     pub fn new(kind: ExchangeKind, arguments: &FieldTable) -> Index {
-        match kind {
-            ExchangeKind::Direct => Index::Direct(Direct::default()),
-            ExchangeKind::Fanout => Index::Fanout(Fanout::default()),
+        match kind.routes_as(arguments) {
+            ExchangeKind::Direct | ExchangeKind::Delayed => Index::Direct(Direct::default()),
+            ExchangeKind::Fanout | ExchangeKind::MessageDeduplication => Index::Fanout(Fanout::default()),
             ExchangeKind::Topic => Index::Topic(Topic::default()),
             ExchangeKind::Headers => Index::Headers(Headers::default()),
             ExchangeKind::ConsistentHash => Index::ConsistentHash(ConsistentHash::new(arguments)),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use amq_protocol::types::FieldTable;
 
-use super::{consistent_hash, headers, random, recent_history};
+use super::{consistent_hash, dedup, delaying, headers, random, recent_history};
 use crate::broker::arguments::Resource;
 use crate::broker::binding::Destination;
 use crate::error::Fault;
@@ -20,10 +20,13 @@ pub enum ExchangeKind {
     Random,
     LocalRandom,
     RecentHistory,
+    /// Holds messages back, then routes as another type.
+    Delayed,
+    MessageDeduplication,
 }
 
 impl ExchangeKind {
-    const ALL: [ExchangeKind; 9] = [
+    const ALL: [ExchangeKind; 11] = [
         ExchangeKind::Direct,
         ExchangeKind::Fanout,
         ExchangeKind::Topic,
@@ -33,6 +36,8 @@ impl ExchangeKind {
         ExchangeKind::Random,
         ExchangeKind::LocalRandom,
         ExchangeKind::RecentHistory,
+        ExchangeKind::Delayed,
+        ExchangeKind::MessageDeduplication,
     ];
 
     pub fn name(self) -> &'static str {
@@ -46,6 +51,8 @@ impl ExchangeKind {
             ExchangeKind::Random => "x-random",
             ExchangeKind::LocalRandom => "x-local-random",
             ExchangeKind::RecentHistory => "x-recent-history",
+            ExchangeKind::Delayed => "x-delayed-message",
+            ExchangeKind::MessageDeduplication => "x-message-deduplication",
         }
     }
 
@@ -56,14 +63,26 @@ impl ExchangeKind {
         found.ok_or_else(|| Fault::precondition_failed(format!("unknown exchange type '{name}'")))
     }
 
+    /// The type as which an exchange of this type routes that was declared with these arguments.
+    pub fn routes_as(self, arguments: &FieldTable) -> ExchangeKind {
+        match self {
+            ExchangeKind::Delayed => delaying::delayed_type(arguments).unwrap_or(ExchangeKind::Direct),
+            kind => kind,
+        }
+    }
+
     /// Checks the arguments with which an exchange of this type is declared.
     ///
     /// # Errors
-    /// 406, see [`consistent_hash::HashOn::of`] and [`recent_history::length`]; other types have no arguments.
+    /// 406, see [`consistent_hash::HashOn::of`], [`recent_history::length`], [`dedup::validate`] and
+    /// [`delaying::delayed_type`]; other types have no arguments.
     pub fn validate_arguments(self, exchange: Resource<'_>, arguments: &FieldTable) -> Result<(), Fault> {
+        delaying::validate_delays(exchange, arguments)?;
         match self {
+            ExchangeKind::Delayed => delaying::delayed_type(arguments)?.validate_arguments(exchange, arguments),
             ExchangeKind::ConsistentHash => consistent_hash::validate(exchange, arguments),
             ExchangeKind::RecentHistory => recent_history::length(arguments).map(|_| ()),
+            ExchangeKind::MessageDeduplication => dedup::validate(arguments),
             _ => Ok(()),
         }
     }

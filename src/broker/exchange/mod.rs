@@ -1,6 +1,8 @@
 //! Exchanges: what they are, and what their bindings match.
 
 mod consistent_hash;
+mod dedup;
+mod delaying;
 mod direct;
 mod fanout;
 mod hash;
@@ -16,18 +18,22 @@ mod topic;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+use self::delaying::Delaying;
 use self::index::Index;
 pub use self::kind::ExchangeKind;
 use self::random::Draws;
 pub(super) use self::recent_history::Remembered;
 pub(super) use self::seen::Seen;
 use crate::broker::binding::{Binding, Destination};
+use crate::broker::dedup::Deduplication;
+use crate::broker::definitions::HiddenOwner;
 use crate::broker::queue::Queue;
 use crate::broker::router::Asked;
+use crate::storage::store::Store;
 
 /// Identifies an exchange for the life of the process; a name may be deleted and declared again, an id never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +83,12 @@ pub struct Exchange {
     draws: Draws,
     /// Whether exchange and routing key decide where a message goes, as long as the bindings stand.
     routes_by_key: bool,
+    /// Whether there is a window that is looked at.
+    deduplicates: AtomicBool,
+    window: Mutex<Option<Box<Deduplication>>>,
+    /// Where a durable exchange keeps it.
+    keeps_window: OnceLock<(Arc<Store>, HiddenOwner)>,
+    delaying: Delaying,
 }
 
 /// How many bindings are taken away before publishers get a chance to read.
@@ -85,7 +97,8 @@ const REMOVED_AT_ONCE: usize = 1024;
 impl Exchange {
     pub fn new(definition: ExchangeDefinition) -> Arc<Exchange> {
         let bindings = Bindings::new(Index::new(definition.kind, &definition.arguments));
-        Arc::new(Exchange {
+        let exchange = Exchange {
+            delaying: Delaying::new(&definition),
             id: ExchangeId(NEXT_EXCHANGE_ID.fetch_add(1, Ordering::Relaxed)),
             alternate_exchange: alternate_exchange(&definition.arguments),
             routes_by_key: bindings.index.routes_by_key(),
@@ -99,7 +112,16 @@ impl Exchange {
             arguments: definition.arguments,
             generation: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
-        })
+            deduplicates: AtomicBool::new(false),
+            window: Mutex::default(),
+            keeps_window: OnceLock::new(),
+        };
+        Arc::new(exchange)
+    }
+
+    /// The type as which it routes: its own, unless it is one that holds messages back for another.
+    pub fn routes_as(&self) -> ExchangeKind {
+        self.kind.routes_as(&self.arguments)
     }
 
     /// The nameless exchange, which routes by queue name and has no bindings.

@@ -81,7 +81,7 @@ impl QueueState {
         let Some(store) = &self.store else { return };
         let mut missing: Option<Epoch> = None;
         for lane in self.lanes.iter_mut().filter(|lane| !lane.ready.tail.is_empty()) {
-            if let Some(epoch) = lane.ready.fold_tail(store) {
+            if let Some(epoch) = lane.ready.fold_tail(store, store.queue_resident_bytes) {
                 missing = Some(missing.map_or(epoch, |missing| missing.min(epoch)));
             }
         }

@@ -6,7 +6,9 @@ use super::Queue;
 use super::rules::{Dying, Rules};
 use super::state::QueueState;
 use crate::broker::dead_letter::{self, Reason};
+use crate::broker::delay::retry;
 use crate::broker::outbox::Wakes;
+use crate::broker::policy::definition::Retry;
 use crate::broker::policy::effective::DeadLetter;
 use crate::broker::worker::{Attended, Duty};
 use crate::storage::Epoch;
@@ -17,11 +19,17 @@ use crate::storage::store::{ColdTarget, LoadRequest, Loaded};
 const RUNS_A_TURN: usize = 64;
 const BYTES_A_TURN: usize = 256 * 1024;
 
+/// What becomes of a message whose life in the queue has ended.
+struct Afterlife {
+    target: Option<DeadLetter>,
+    retry: Option<Retry>,
+}
+
 impl QueueState {
     /// Ends the life of messages that have been taken out: they become dead letters, or are settled. Returns the epoch
     /// after which they do not come back, if they are settled.
     pub(super) fn bury(&mut self, run: Run, reason: Reason) -> Epoch {
-        if self.dead || !self.rules.as_ref().is_some_and(|rules| rules.effective.dead_letter.is_some()) {
+        if self.dead || !self.rules.as_ref().is_some_and(|rules| rules.has_afterlife(reason)) {
             let epoch = self.log_settled_run(&run);
             run.settle();
             return epoch;
@@ -112,7 +120,7 @@ impl QueueState {
     }
 
     /// Takes out messages that are dying, and where they go. They are in nobody's hands but the caller's then.
-    fn take_dying(&mut self, now_ms: u64) -> Option<(DeadLetter, Vec<Dying>)> {
+    fn take_dying(&mut self, now_ms: u64) -> Option<(Afterlife, Vec<Dying>)> {
         let rules = self.rules.as_mut()?;
         if rules.retry_ms > now_ms {
             return None;
@@ -126,16 +134,8 @@ impl QueueState {
             taken.push(dying);
         }
         rules.is_attended = !taken.is_empty();
-        let target = rules.effective.dead_letter.clone();
-        if let (Some(target), false) = (target, taken.is_empty()) {
-            return Some((target, taken));
-        }
-        // The policy that named the exchange has gone.
-        for Dying { run, .. } in taken {
-            self.log_settled_run(&run);
-            run.settle();
-        }
-        None
+        let afterlife = Afterlife { target: rules.effective.dead_letter.clone(), retry: rules.effective.retry.clone() };
+        (!taken.is_empty()).then_some((afterlife, taken))
     }
 
     /// Puts back what could not be moved, to be tried again at some time.
@@ -166,11 +166,29 @@ impl Queue {
 
     fn bury_on(self: &Arc<Self>, now_ms: u64) -> bool {
         let taken = self.lock().take_dying(now_ms);
-        let Some((target, dying)) = taken else { return false };
-        let (here, forgotten): (Vec<_>, Vec<_>) = dying.into_iter().partition(|dying| dying.run.has_bytes());
+        let Some((Afterlife { target, retry }, dying)) = taken else { return false };
+        let (mut here, forgotten): (Vec<_>, Vec<_>) = dying.into_iter().partition(|dying| dying.run.has_bytes());
         forgotten.into_iter().for_each(|dying| self.remember(dying));
-        dead_letter::bury(self, &target, here, now_ms);
+        if let Some(retry) = retry {
+            here = self.try_again(here, &retry, now_ms);
+        }
+        match target {
+            Some(target) => dead_letter::bury(self, &target, here, now_ms),
+            None => self.moved(here.into_iter().map(|dying| dying.run)),
+        }
         true
+    }
+
+    /// Holds back what was rejected and is to be tried again. Returns the rest.
+    fn try_again(self: &Arc<Self>, dying: Vec<Dying>, retry: &Retry, now_ms: u64) -> Vec<Dying> {
+        let (rejected, mut rest): (Vec<_>, Vec<_>) =
+            dying.into_iter().partition(|dying| dying.reason == Reason::Rejected);
+        let mut parted = retry::part(rejected.into_iter(), retry, now_ms);
+        let _hold = self.store.as_ref().map(|store| store.log.hold());
+        self.hold_back(|delays| retry::hold_back(delays, &mut parted));
+        self.moved(parted.taken.into_iter().map(|dying| dying.run));
+        rest.extend(parted.over);
+        rest
     }
 
     /// Has a dead letter read that memory was short for.

@@ -57,11 +57,11 @@ impl Shrink {
 }
 
 impl Ready {
-    /// Lets what lies behind the head leave memory as far as it is on disk. Each run is looked at once, but for the one
-    /// that is not: returns the epoch with which it will be.
-    pub fn fold_tail(&mut self, store: &Store) -> Option<Epoch> {
+    /// Lets what lies behind the head, of so many bytes, leave memory as far as it is on disk. Each run is looked at once, but
+    /// for the one that is not: returns the epoch with which it will be.
+    pub fn fold_tail(&mut self, store: &Store, resident_bytes: u64) -> Option<Epoch> {
         while let Some(run) = self.tail.front() {
-            let has_room = self.bytes() - self.tail_bytes < store.queue_resident_bytes;
+            let has_room = self.bytes() - self.tail_bytes < resident_bytes;
             let is_kept = Store::keeps(run);
             if is_kept && !has_room && !store.has(run) {
                 return Some(run.epoch);

@@ -4,8 +4,10 @@
 //! lock is released.
 //! A lock is held for a few steps per run, never across an await and never two queues' at once.
 
-mod cold;
+pub(in crate::broker) mod cold;
 mod consumers;
+mod dedup;
+mod delayed;
 mod disk;
 mod dying;
 mod effects;
@@ -17,14 +19,14 @@ pub mod limiter;
 mod model_tests;
 mod overflow;
 mod policies;
-mod ready;
+pub(in crate::broker) mod ready;
 mod rules;
 mod state;
 mod timeout;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use amq_protocol::types::FieldTable;
 
@@ -37,6 +39,7 @@ use self::state::{QueueState, Remains};
 use crate::broker::ConnectionId;
 use crate::broker::arguments::QueueType;
 use crate::broker::definitions::Definition;
+use crate::broker::delay::Delays;
 use crate::broker::outbox::{Outbox, Wakes};
 use crate::broker::policy::AppliedPolicies;
 use crate::broker::policy::effective::{Effective, Redeclare, effective};
@@ -76,6 +79,10 @@ pub struct Queue {
     refuses: AtomicBool,
     /// See [`Queue::consumer_timeout_ms`].
     consumer_timeout_ms: AtomicU64,
+    /// Whether messages with a delay are held back now.
+    holds_back: AtomicBool,
+    /// What is held back, if something ever was.
+    delays: OnceLock<Arc<Delays>>,
     store: Option<Arc<Store>>,
     worker: Arc<Worker>,
     vhost: Weak<VHost>,
@@ -259,6 +266,9 @@ impl Queue {
                 refuses: AtomicBool::new(state.refuses()),
                 consumer_timeout_ms,
                 state: Mutex::new(state),
+                // By policies only, which are applied later.
+                holds_back: AtomicBool::new(false),
+                delays: OnceLock::new(),
                 store,
                 worker,
                 vhost,
@@ -271,6 +281,7 @@ impl Queue {
     fn follow_settings(&self) {
         let Settings { effective, counts_returns } = Settings::of(&self.arguments(), &self.applied_policies());
         self.consumer_timeout_ms.store(timeout::encoded(effective.consumer_timeout_ms), Ordering::Relaxed);
+        self.holds_back.store(effective.delayed_message, Ordering::Release);
         let mut state = self.lock();
         state.set_effective(effective, counts_returns);
         self.refuses.store(state.refuses(), Ordering::Release);
@@ -367,6 +378,9 @@ impl Queue {
     /// Takes all messages of a chunk in, at the tail. A dead queue drops them: it was deleted after they were routed. With
     /// `may_refuse` some may be refused, where the queue's overflow behaviour says so; without, none is.
     pub fn enqueue(&self, chunk: &Arc<Chunk>, may_refuse: bool, wakes: &mut Wakes) -> Enqueued {
+        if self.holds_back.load(Ordering::Relaxed) && chunk.has_headers() {
+            return self.enqueue_delayed(chunk, may_refuse, wakes);
+        }
         self.lock().enqueue(chunk, may_refuse, wakes)
     }
 
@@ -418,6 +432,7 @@ impl Queue {
         self.dead.store(true, Ordering::Release);
         drop(state);
         drop(remains);
+        self.end_delays();
         true
     }
 
@@ -469,6 +484,7 @@ impl Queue {
         let remains = state.kill(&mut wakes);
         self.dead.store(true, Ordering::Release);
         drop(state);
+        self.end_delays();
         Ok(Some(u32::try_from(remains.messages()).unwrap_or(u32::MAX)))
     }
 

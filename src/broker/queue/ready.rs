@@ -60,6 +60,18 @@ impl Ready {
         !self.cold.is_empty()
     }
 
+    /// Whether something is to leave memory once it is on disk.
+    pub fn has_tail(&self) -> bool {
+        !self.tail.is_empty()
+    }
+
+    /// The position of the message at the front, wherever it is.
+    pub fn first_seq(&self) -> Option<u64> {
+        let placed = self.placed.first_key_value().map(|(&first_seq, _)| first_seq);
+        let line = self.fresh.front().or(self.tail.front()).map(|run| run.first_seq);
+        [placed, line, self.cold.first_seq()].into_iter().flatten().min()
+    }
+
     /// The runs that are in memory, in no particular order.
     pub fn resident(&self) -> impl Iterator<Item = &Run> {
         self.placed.values().chain(&self.fresh).chain(&self.tail)

@@ -150,6 +150,10 @@ impl QueueState {
         QueueState { store: Some(store), is_durable, ..self }
     }
 
+    pub(super) fn id(&self) -> QueueId {
+        self.id
+    }
+
     /// The length of the queue's name.
     pub(super) fn name_bytes(&self) -> usize {
         self.name_bytes
@@ -380,6 +384,10 @@ impl QueueState {
     /// Ends the queue: cancels its consumers, and takes nothing in from now on. Returns what was ready, to be dropped once
     /// the lock is released.
     pub fn kill(&mut self, wakes: &mut Wakes) -> Remains {
+        // What is remembered of the messages ends with them.
+        let store = self.store.clone().filter(|_| self.is_durable && !self.dead);
+        let _hold = store.as_ref().map(|store| store.log.hold());
+        self.drop_window();
         if let Some(log) = self.log() {
             log.drop_queue(self.id);
         }

@@ -75,6 +75,8 @@ fn row(definition: Definition) -> Row {
         Definition::Queue { id, definition } => {
             Row::Queue { id, name: definition.name.to_string(), auto_delete: definition.auto_delete }
         }
+        Definition::Window { .. } => unreachable!("nothing deduplicates"),
+        Definition::Delays { .. } => unreachable!("nobody here delays anything"),
         Definition::Binding(binding) => Row::Binding {
             source: binding.source.to_string(),
             to: match binding.destination {

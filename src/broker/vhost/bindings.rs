@@ -46,7 +46,7 @@ impl VHost {
         let no_queue = || Resource::queue(&queue, &self.name).not_found();
         let queue = self.find_queue(&queue).ok_or_else(no_queue)?;
         let destination = Destination::Queue(queue.clone());
-        source.kind.validate_binding(routing_key, &arguments, &destination)?;
+        source.routes_as().validate_binding(routing_key, &arguments, &destination)?;
         check_exclusive_access(&queue, caller.connection)?;
         self.bind(operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
         Ok(())
@@ -112,7 +112,7 @@ impl VHost {
         let source = self.existing_exchange(&source)?;
         let destination = self.existing_exchange(&destination)?;
         let destination = Destination::Exchange(destination);
-        source.kind.validate_binding(routing_key, &arguments, &destination)?;
+        source.routes_as().validate_binding(routing_key, &arguments, &destination)?;
         self.bind(operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
         Ok(())
     }

@@ -15,6 +15,7 @@ impl VHost {
         let mut operation = self.operation();
         for exchange in self.exchanges() {
             let bindings = exchange.delete();
+            exchange.end_delays();
             self.forget_bindings(&mut operation, &exchange, &bindings);
             if exchange.durable && !PREDECLARED.iter().any(|(name, _)| *name == &*exchange.name) {
                 operation.delete(|| Definition::exchange(&self.name, &exchange));

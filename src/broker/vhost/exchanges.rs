@@ -10,6 +10,7 @@ use crate::broker::arguments::{Resource, assert_equivalent_exchange, exchange_na
 use crate::broker::binding::DestinationId;
 use crate::broker::definitions::Definition;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
+use crate::broker::policy::AppliedPolicies;
 use crate::error::Fault;
 
 /// The arguments of `exchange.declare`.
@@ -62,7 +63,7 @@ impl VHost {
             return assert_equivalent_exchange(resource, &current, &definition);
         }
         check_reserved_prefix("exchange", &name)?;
-        validate_exchange(resource, &definition.arguments)?;
+        validate_exchange(resource, &definition)?;
         kind.validate_arguments(resource, &definition.arguments)?;
         if let Some(alternate) = exchange_named_by(resource, &definition.arguments, "alternate-exchange")? {
             caller.read_exchange(&name)?;
@@ -126,6 +127,11 @@ impl VHost {
         if let Some(alternate) = &exchange.alternate_exchange {
             operation.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
         }
+        if let Some(store) = &self.store {
+            exchange.keep_window(store, &self.name);
+        }
+        exchange.deduplicate_by(&AppliedPolicies::default());
+        exchange.settle_in(&self.name, self.surroundings());
         let name = exchange.name.clone();
         self.exchanges.insert(name.clone(), exchange);
         // What was routed past the missing alternate exchange has somewhere to go now.
@@ -138,6 +144,8 @@ impl VHost {
     pub(super) fn drop_exchange(&self, operation: &mut Operation<'_>, exchange: &Arc<Exchange>) {
         self.exchanges.remove(&exchange.name);
         let bindings = exchange.delete();
+        exchange.drop_window();
+        exchange.end_delays();
         bindings.iter().for_each(|binding| operation.destinations.remove(binding));
         self.forget_bindings(operation, exchange, &bindings);
         if exchange.durable {

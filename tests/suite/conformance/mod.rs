@@ -11,6 +11,7 @@ mod connection;
 mod consumer_arguments;
 mod consumer_timeout;
 mod crowd;
+mod dedup;
 mod exchange;
 mod exchange_types;
 mod frames;
