@@ -1,6 +1,6 @@
 //! Starting a broker over what its store has: rows become virtual hosts, users, exchanges, queues and bindings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::binding::{Binding, Destination};
@@ -172,10 +172,11 @@ impl<'a> Rebuilt<'a> {
     /// Logs what has changed, and drops what nobody refers to.
     fn tidy(&mut self) {
         let log = &self.store.log;
-        let left_over = self.waiting.len();
-        self.waiting.keys().for_each(|&id| _ = log.drop_queue(id));
-        if left_over > 0 {
-            tracing::warn!("the messages of {left_over} queues are dropped: the queues are not defined");
+        let bases: HashSet<QueueId> = self.waiting.keys().map(|id| id.base()).collect();
+        let left_over: Vec<QueueId> = bases.into_iter().filter(|id| !self.queues.contains_key(id)).collect();
+        left_over.iter().for_each(|&id| _ = log.drop_queue(id));
+        if !left_over.is_empty() {
+            tracing::warn!("the messages of {} queues are dropped: the queues are not defined", left_over.len());
         }
         if !self.changes.is_empty() {
             log.define(std::mem::take(&mut self.changes));

@@ -65,7 +65,7 @@ impl Cold for NoCold {
     }
 
     fn spill(&self, request: SpillRequest) {
-        request.target.spilled(Vec::new());
+        request.target.spilled(request.queue, Vec::new());
     }
 
     fn release_spilled(&self, _queue: QueueId, _first_seq: u64, _end_seq: u64) {}

@@ -456,10 +456,10 @@ fn route(
 
 fn record_flags(view: &PropertiesView<'_>) -> u16 {
     let flag = |on: bool, flag: u16| if on { flag } else { 0 };
-    flag(view.is_persistent(), flags::PERSISTENT)
+    let flags = flag(view.is_persistent(), flags::PERSISTENT)
         | flag(view.has(Property::Expiration), flags::EXPIRATION)
-        | flag(view.has(Property::Priority), flags::PRIORITY)
-        | flag(view.has(Property::Headers), flags::HEADERS)
+        | flag(view.has(Property::Headers), flags::HEADERS);
+    view.priority().map_or(flags, |priority| flags::with_priority(flags, priority))
 }
 
 /// Exchange and routing key of a record's prefix.

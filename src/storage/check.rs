@@ -15,7 +15,7 @@ use super::QueueId;
 use super::checkpoint::{self, CHECKPOINT_FILE, Checkpoint, CheckpointError};
 use super::core::State;
 use super::disk::Disk;
-use super::format::{self, Block, EntryView, FileKind, HeadError, Scanned, Scanner};
+use super::format::{self, Block, EntryView, FileKind, HeadError, Scanned, Scanner, Target};
 use super::full::RESERVE;
 use super::index::{FileInfo, Place, QueueIndex};
 use super::lock::LOCK_FILE;
@@ -27,7 +27,7 @@ pub use repair::{Mending, Repaired, repair};
 /// The name of a checkpoint that a repair has replaced.
 pub const SET_ASIDE: &str = "checkpoint.damaged";
 
-/// What waits in a queue, and how much of it can be read.
+/// What waits in a queue with all its lanes, and how much of it can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueReport {
     pub messages: u64,
@@ -35,8 +35,8 @@ pub struct QueueReport {
     pub bytes: u64,
     /// Messages that should be there and cannot be read; not among `messages`.
     pub lost: u64,
-    /// Those of them that the index still has.
-    lost_ranges: Vec<(u64, u64)>,
+    /// Those of them that the index still has, by lane.
+    lost_ranges: Vec<(QueueId, u64, u64)>,
 }
 
 /// One file of the directory.
@@ -181,11 +181,12 @@ fn give_up_missing(
     let mut touched = Vec::new();
     let mut missing: BTreeMap<u64, BTreeMap<QueueId, u64>> = BTreeMap::new();
     contents.queues.retain(|&id, row| {
+        let queue = QueueId(id).base();
         let Some((kept, lost)) = QueueIndex::without_files(row, |file| !present.contains_key(&file)) else {
             report.damage.push(Damage {
                 path: disk.path(CHECKPOINT_FILE),
                 offset: 0,
-                what: format!("the row of queue {id} cannot be read: all its messages of before are lost"),
+                what: format!("the row of queue {queue} cannot be read: all its messages of before are lost"),
                 lost: BTreeMap::new(),
             });
             touched.push(id);
@@ -195,8 +196,8 @@ fn give_up_missing(
             touched.push(id);
         }
         for (file, count) in lost {
-            missing.entry(file).or_default().insert(QueueId(id), count);
-            report.queues.entry(QueueId(id)).or_default().lost += count;
+            *missing.entry(file).or_default().entry(queue).or_default() += count;
+            report.queues.entry(queue).or_default().lost += count;
         }
         *row = kept;
         true
@@ -251,6 +252,7 @@ struct Spot {
     what: String,
     /// Messages that wait and are known to be there.
     known: BTreeMap<QueueId, Ranges>,
+    /// By queue, its lanes together.
     lost: BTreeMap<QueueId, u64>,
 }
 
@@ -282,11 +284,11 @@ fn read_files(disk: &Arc<dyn Disk>, found: &Found, report: &mut Report) -> Resul
         let lost_count: u64 = lost.iter().map(|(from, to)| to - from).sum();
         let replayed: u64 = found.lost.get(&id).map_or(0, Ranges::count);
         let (live, live_bytes) = (queue.live(), queue.live_bytes());
-        let of = report.queues.entry(id).or_default();
-        of.messages = live - lost_count;
-        of.bytes = (u128::from(live_bytes) * u128::from(of.messages) / u128::from(live.max(1))) as u64;
+        let of = report.queues.entry(id.base()).or_default();
+        of.messages += live - lost_count;
+        of.bytes += (u128::from(live_bytes) * u128::from(live - lost_count) / u128::from(live.max(1))) as u64;
         of.lost += lost_count + replayed;
-        of.lost_ranges = lost;
+        of.lost_ranges.extend(lost.into_iter().map(|(from, to)| (id, from, to)));
     }
     report.damage.extend(found.damage.iter().cloned());
     reading.judge(report);
@@ -342,7 +344,7 @@ impl Reading<'_> {
             let EntryView::Enqueue(enqueue) = entry else { continue };
             let mut readable = Ranges::default();
             enqueue.intact().iter().for_each(|records| readable.insert(records.first, records.first + records.count));
-            for &(queue, first_seq) in &enqueue.targets {
+            for &Target { queue, first_seq, .. } in &enqueue.targets {
                 let waiting = |(from, to): (u64, u64)| {
                     self.state.index.unsettled_in(queue, first_seq + from, first_seq + to, number, offset)
                 };
@@ -387,7 +389,7 @@ impl Reading<'_> {
                 let here = rest.overlap(from, to);
                 rest.remove(from, to);
                 if here > 0 {
-                    *spot.lost.entry(id).or_default() += here;
+                    *spot.lost.entry(id.base()).or_default() += here;
                 }
             }
         }
@@ -398,7 +400,7 @@ impl Reading<'_> {
             spots.push(Spot::new(place.offset, place.end(), "the messages that should be there are not".into()));
             spots.len() - 1
         });
-        *spots[at].lost.entry(id).or_default() += rest.count();
+        *spots[at].lost.entry(id.base()).or_default() += rest.count();
     }
 
     /// Tells damage from what nobody needs.

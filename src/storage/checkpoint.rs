@@ -26,7 +26,10 @@ pub const CHECKPOINT_FILE: &str = "checkpoint";
 /// It is made under this name, and gets its own once it is complete.
 pub const UNFINISHED_FILE: &str = "checkpoint.new";
 
-const FORMAT: u64 = 1;
+/// From 2 on, rows of queues may say more than a program that knows only 1 understands.
+const FORMAT: u64 = 2;
+/// The oldest format that is read, too; what is written next makes it the newest.
+const OLDEST_FORMAT: u64 = 1;
 /// Pages that the database keeps in memory, once a transaction is done.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -50,8 +53,8 @@ pub enum CheckpointError {
     )]
     Damaged { path: String, why: String },
     #[error(
-        "{path} has format {found}, and this version of Leveret knows only format {FORMAT}; start the version that \
-         wrote it"
+        "{path} has format {found}, and this version of Leveret knows only formats {OLDEST_FORMAT} to {FORMAT}; start the \
+         version that wrote it"
     )]
     UnknownFormat { path: String, found: u64 },
 }
@@ -190,7 +193,7 @@ impl Checkpoint {
         };
         self.database = Some(database);
         match format {
-            Some(FORMAT) => Ok(self),
+            Some(OLDEST_FORMAT..=FORMAT) => Ok(self),
             Some(found) => Err(CheckpointError::UnknownFormat { path: self.path.clone(), found }),
             None => Err(CheckpointError::Damaged { path: self.path.clone(), why: "it has no format".into() }),
         }

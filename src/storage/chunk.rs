@@ -5,7 +5,7 @@
 //! Neither costs anything per message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Epoch;
 use super::record::{self, Record};
@@ -63,6 +63,31 @@ fn persistence_of(bytes: &[u8]) -> u32 {
     u32::from(bytes[record::FLAGS_AT] & record::flags::PERSISTENT as u8)
 }
 
+/// Whether the record at the front of `bytes` has an expiration of its own.
+fn has_expiration(bytes: &[u8]) -> bool {
+    bytes[record::FLAGS_AT] & record::flags::EXPIRATION as u8 != 0
+}
+
+/// What is counted of records as they are gathered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Census {
+    records: u32,
+    /// How many of them are persistent.
+    persistent: u32,
+    /// Some record has an expiration of its own.
+    has_expirations: bool,
+}
+
+impl Census {
+    /// Counts the record at the front of `bytes`.
+    #[inline]
+    fn count(&mut self, bytes: &[u8]) {
+        self.records += 1;
+        self.persistent += persistence_of(bytes);
+        self.has_expirations |= has_expiration(bytes);
+    }
+}
+
 /// An immutable block of records.
 #[derive(Debug)]
 pub struct Chunk {
@@ -71,6 +96,10 @@ pub struct Chunk {
     records: u32,
     /// How many of the records are persistent.
     persistent: u32,
+    /// Some record has an expiration of its own.
+    has_expirations: bool,
+    /// When it was published, in milliseconds since 1970; 0 while nobody has asked.
+    time_ms: AtomicU64,
     /// Bytes of records that some queue or ledger still needs, counted once for each queue.
     live_bytes: AtomicUsize,
     /// What has been added to [`CHUNK_BYTES`] for it.
@@ -78,9 +107,18 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    fn new(bytes: Vec<u8>, layout: Layout, records: u32, persistent: u32) -> Arc<Chunk> {
-        let live_bytes = AtomicUsize::new(0);
-        let chunk = Chunk { bytes, layout, records, persistent, live_bytes, charged_bytes: AtomicUsize::new(0) };
+    fn new(bytes: Vec<u8>, layout: Layout, census: Census, time_ms: u64) -> Arc<Chunk> {
+        let Census { records, persistent, has_expirations } = census;
+        let chunk = Chunk {
+            bytes,
+            layout,
+            records,
+            persistent,
+            has_expirations,
+            time_ms: AtomicU64::new(time_ms),
+            live_bytes: AtomicUsize::new(0),
+            charged_bytes: AtomicUsize::new(0),
+        };
         chunk.charge(chunk.bytes.capacity() + CHUNK_OVERHEAD_BYTES);
         Arc::new(chunk)
     }
@@ -93,30 +131,30 @@ impl Chunk {
     /// A chunk of one record.
     pub fn of_one(bytes: Vec<u8>) -> Arc<Chunk> {
         let stride = bytes.len() as u32;
-        let persistent = persistence_of(&bytes);
-        Chunk::new(bytes, Layout::Stride(stride), 1, persistent)
+        let mut census = Census::default();
+        census.count(&bytes);
+        Chunk::new(bytes, Layout::Stride(stride), census, 0)
     }
 
     /// A chunk of records that lie one behind the other, as they were read from disk; `None` if they do not end where
     /// the last of them does, or there are none.
     pub fn parse(bytes: Vec<u8>) -> Option<Arc<Chunk>> {
-        let (mut at, mut records, mut persistent) = (0, 0, 0);
+        let (mut at, mut census) = (0, Census::default());
         let (mut stride, mut offsets) = (0, Vec::new());
         while at < bytes.len() {
             let length = record::length_of(&bytes[at..])?;
-            if records == 0 {
+            if census.records == 0 {
                 stride = length;
             } else if length != stride && offsets.is_empty() {
-                offsets.extend((0..records).map(|i| i * stride as u32));
+                offsets.extend((0..census.records).map(|i| i * stride as u32));
             }
             if !offsets.is_empty() {
                 offsets.push(at as u32);
             }
-            persistent += persistence_of(&bytes[at..]);
-            records += 1;
+            census.count(&bytes[at..]);
             at += length;
         }
-        if records == 0 {
+        if census.records == 0 {
             return None;
         }
         let layout = if offsets.is_empty() {
@@ -125,7 +163,7 @@ impl Chunk {
             offsets.push(at as u32);
             Layout::Index(offsets.into())
         };
-        Some(Chunk::new(bytes, layout, records, persistent))
+        Some(Chunk::new(bytes, layout, census, 0))
     }
 
     /// The bytes of its records.
@@ -143,6 +181,24 @@ impl Chunk {
 
     pub fn records(&self) -> u32 {
         self.records
+    }
+
+    /// Whether some of its messages may have an expiration of their own.
+    pub fn has_expirations(&self) -> bool {
+        self.has_expirations
+    }
+
+    /// When its messages were published, in milliseconds since 1970: what the first to take them in says, which is
+    /// `now_ms`, and the same for everyone after.
+    pub fn published_at(&self, now_ms: u64) -> u64 {
+        self.time_ms
+            .compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed)
+            .map_or_else(|time| time, |_| now_ms)
+    }
+
+    /// When its messages were published, in milliseconds since 1970; 0 if nobody has [said](Chunk::published_at).
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms.load(Ordering::Relaxed)
     }
 
     fn offset(&self, index: u32) -> usize {
@@ -197,7 +253,8 @@ impl Chunk {
         };
         let index_bytes = if let Layout::Index(offsets) = &layout { size_of_val(&**offsets) } else { 0 };
         // Only what is persistent as a whole is ever forgotten.
-        let chunk = Chunk::new(Vec::new(), layout, records, records);
+        let census = Census { records, persistent: records, has_expirations: self.has_expirations };
+        let chunk = Chunk::new(Vec::new(), layout, census, self.time_ms());
         chunk.charge(index_bytes);
         chunk
     }
@@ -220,8 +277,7 @@ impl Drop for Chunk {
 #[derive(Debug, Default)]
 pub struct OpenChunk {
     bytes: Vec<u8>,
-    records: u32,
-    persistent: u32,
+    census: Census,
     /// The length of all records so far, while `offsets` is empty.
     stride: u32,
     /// The offset of each record, once two differ in length.
@@ -235,7 +291,7 @@ impl OpenChunk {
     pub const FULL_BYTES: usize = 512 * 1024;
 
     pub fn is_empty(&self) -> bool {
-        self.records == 0
+        self.census.records == 0
     }
 
     pub fn bytes(&self) -> usize {
@@ -254,22 +310,21 @@ impl OpenChunk {
     #[inline]
     pub fn push(&mut self, prefix: &[u8], body: &[u8]) {
         self.begin_record((prefix.len() + body.len()) as u32);
-        self.persistent += persistence_of(prefix);
+        self.census.count(prefix);
         self.bytes.extend_from_slice(prefix);
         self.bytes.extend_from_slice(body);
     }
 
     #[inline]
     fn begin_record(&mut self, length: u32) {
-        if self.records == 0 {
+        if self.census.records == 0 {
             self.stride = length;
         } else if self.stride != length || !self.offsets.is_empty() {
             if self.offsets.is_empty() {
-                self.offsets.extend((0..self.records).map(|i| i * self.stride));
+                self.offsets.extend((0..self.census.records).map(|i| i * self.stride));
             }
             self.offsets.push(self.bytes.len() as u32);
         }
-        self.records += 1;
     }
 
     /// Turns what was appended into a chunk and leaves this empty.
@@ -289,7 +344,7 @@ impl OpenChunk {
         } else {
             std::mem::take(&mut self.bytes)
         };
-        Chunk::new(bytes, layout, std::mem::take(&mut self.records), std::mem::take(&mut self.persistent))
+        Chunk::new(bytes, layout, std::mem::take(&mut self.census), 0)
     }
 }
 
@@ -301,8 +356,15 @@ pub struct Run {
     pub count: u32,
     /// Whether these messages may have been handed out before.
     pub redelivered: bool,
+    /// The priority level of the queue that they are in; 0 in a queue without levels.
+    pub lane: u8,
+    /// How often these messages came back undelivered, or rejected to be requeued.
+    pub returns: u32,
     /// The epoch in which those of the messages that are durable entered the queue; none if none of them is.
     pub epoch: Epoch,
+    /// When the queue's own limit of their life ends, in milliseconds since 1970; 0 if there is none. Fixed when they
+    /// entered the queue.
+    pub deadline_ms: u64,
     first_record: u32,
     chunk: Arc<Chunk>,
 }
@@ -316,7 +378,17 @@ impl Run {
     /// `count` messages of `chunk` from record number `first_record` on, at the positions from `first_seq` on.
     pub fn of_records(chunk: &Arc<Chunk>, first_record: u32, count: u32, first_seq: u64, epoch: Epoch) -> Run {
         assert!(count > 0 && first_record + count <= chunk.records, "a run is some records of its chunk");
-        let run = Run { first_seq, count, redelivered: false, epoch, first_record, chunk: chunk.clone() };
+        let run = Run {
+            first_seq,
+            count,
+            redelivered: false,
+            lane: 0,
+            returns: 0,
+            epoch,
+            deadline_ms: 0,
+            first_record,
+            chunk: chunk.clone(),
+        };
         chunk.live_bytes.fetch_add(run.bytes(), Ordering::Relaxed);
         chunk.charge(RUN_OVERHEAD_BYTES);
         run
@@ -327,13 +399,28 @@ impl Run {
         self.chunk.persistence()
     }
 
+    /// Whether some of the messages may have an expiration of their own.
+    pub fn has_expirations(&self) -> bool {
+        self.chunk.has_expirations()
+    }
+
+    /// When the messages were published; see [`Chunk::time_ms`].
+    pub fn time_ms(&self) -> u64 {
+        self.chunk.time_ms()
+    }
+
+    /// The same run over another chunk that has just its messages.
+    fn over(&self, chunk: &Arc<Chunk>) -> Run {
+        let &Run { redelivered, lane, returns, epoch, deadline_ms, first_seq, .. } = self;
+        Run { redelivered, lane, returns, epoch, deadline_ms, ..Run::of_chunk(chunk, first_seq) }
+    }
+
     /// Lets go of the messages' bytes, which are on disk, and keeps their number and lengths. Their records must not be
     /// looked at any more; everything else works as before.
     pub fn forget_bytes(&mut self) {
         debug_assert!(self.persistence() == Persistence::All, "only what is on disk may be forgotten");
         let lengths = self.chunk.without_bytes(self.first_record, self.count);
-        let forgotten =
-            Run { redelivered: self.redelivered, epoch: self.epoch, ..Run::of_chunk(&lengths, self.first_seq) };
+        let forgotten = self.over(&lengths);
         std::mem::replace(self, forgotten).settle();
     }
 
@@ -386,6 +473,9 @@ impl Run {
             && self.end_seq() == next.first_seq
             && self.first_record + self.count == next.first_record
             && self.redelivered == next.redelivered
+            && self.lane == next.lane
+            && self.returns == next.returns
+            && self.deadline_ms == next.deadline_ms
     }
 
     /// Notes that no queue needs these messages any more.
@@ -404,8 +494,9 @@ impl Run {
         for record in self.records() {
             open.push(record.prefix(), record.body());
         }
-        let copy =
-            Run { redelivered: self.redelivered, epoch: self.epoch, ..Run::of_chunk(&open.close(), self.first_seq) };
+        let chunk = open.close();
+        chunk.time_ms.store(self.time_ms(), Ordering::Relaxed);
+        let copy = self.over(&chunk);
         self.settle();
         copy
     }
@@ -475,6 +566,35 @@ mod tests {
             assert_eq!(run.split_front(1).bytes(), kept.split_front(1).bytes());
             assert_eq!((run.bytes(), run.first_seq, run.end_seq()), (kept.bytes(), 9, 10));
         }
+    }
+
+    #[test]
+    fn what_is_known_of_a_run_stays_with_it_however_its_bytes_move() {
+        let chunk = persistent_chunk(&[b"aa", b"bbb", b"c"]);
+        assert_eq!((chunk.time_ms(), chunk.published_at(70), chunk.published_at(80), chunk.time_ms()), (0, 70, 70, 70));
+        let mut run = Run { lane: 3, returns: 4, deadline_ms: 99, ..Run::of_chunk(&chunk, 7) };
+        let front = run.split_front(1);
+        assert!(front.continues_with(&run));
+        for other in
+            [Run { lane: 2, ..run.clone() }, Run { returns: 5, ..run.clone() }, Run { deadline_ms: 0, ..run.clone() }]
+        {
+            assert!(!front.continues_with(&other));
+        }
+        let copied = run.clone().copied_out();
+        run.forget_bytes();
+        for run in [front, copied, run] {
+            assert_eq!((run.lane, run.returns, run.deadline_ms, run.time_ms()), (3, 4, 99, 70));
+        }
+    }
+
+    #[test]
+    fn a_chunk_knows_whether_something_in_it_expires() {
+        let with = |flags| chunk_with(flags, &[b"a"]);
+        assert!(!with(record::flags::PERSISTENT).has_expirations());
+        let chunk = with(record::flags::EXPIRATION);
+        assert!(chunk.has_expirations());
+        assert!(Chunk::parse(chunk.bytes_of(0, 1).to_vec()).unwrap().has_expirations());
+        assert!(Chunk::of_one(chunk.bytes_of(0, 1).to_vec()).has_expirations());
     }
 
     #[test]

@@ -8,8 +8,9 @@ use smallvec::SmallVec;
 
 use super::chunk::{Chunk, Persistence};
 use super::core::{Core, State};
+use super::counts::Counts;
 use super::disk::DiskFile;
-use super::format::{self, BlockHead, BlockPlace, Enqueue, FileKind};
+use super::format::{self, BlockHead, BlockPlace, Enqueue, FileKind, Target};
 use super::index::{Piece, Place};
 use super::log::{Contents, Entry};
 use super::ranges::Ranges;
@@ -58,6 +59,7 @@ struct Placed {
     count: u64,
     bytes: u64,
     block: usize,
+    may_expire: bool,
 }
 
 /// What an epoch came to.
@@ -69,6 +71,7 @@ struct Encoded {
     /// Of all blocks that have been written.
     bytes: u64,
     settled: Vec<(QueueId, Vec<(u64, u64)>)>,
+    returned: Vec<(QueueId, Counts)>,
 }
 
 /// A new journal file with a head, its name durable.
@@ -82,16 +85,18 @@ pub fn create_journal(core: &Core) -> io::Result<(u64, Arc<dyn DiskFile>)> {
 }
 
 impl Committer {
-    /// Writes to a new journal file. Everything up to `last` has been committed before.
+    /// Writes to a new journal file. No epoch behind `last` has been begun before.
     pub fn new(core: Arc<Core>, last: Epoch) -> io::Result<Committer> {
         let (number, file) = create_journal(&core)?;
         let mut state = core.state();
         state.index.add_file(number, FileKind::Journal, format::FILE_HEAD_BYTES);
         (state.journal_file, state.journal_end) = (number, format::FILE_HEAD_BYTES);
         state.sealed_epoch = last;
+        // What was cut has had numbers, too, but must not be missed.
+        let written = state.epoch;
         drop(state);
         let journal = Journal { number, file, end: format::FILE_HEAD_BYTES };
-        Ok(Committer { core, journal, written: last, synced: last, unsynced: false, buffer: Vec::new() })
+        Ok(Committer { core, journal, written, synced: written, unsynced: false, buffer: Vec::new() })
     }
 
     /// Commits an epoch, and syncs if it is to be.
@@ -203,12 +208,18 @@ impl Committer {
                 Entry::Enqueue { .. } => {}
             }
         }
-        for Placed { queue, first_seq, count, bytes, block } in &encoded.placed {
+        for Placed { queue, first_seq, count, bytes, block, may_expire } in &encoded.placed {
             let (start, end) = encoded.blocks[*block];
             let place = Place { file: self.journal.number, offset: offset + start, len: end - start };
             index.enqueue(*queue, Piece::new(*first_seq, *count, place, *bytes));
+            if *may_expire {
+                index.note_expiring(*queue);
+            }
         }
-        contents.delivered.iter().for_each(|(&queue, &through)| index.deliver(queue, through));
+        contents.delivered.iter().for_each(|(queue, &through)| index.deliver(queue, through));
+        for (queue, counts) in &encoded.returned {
+            counts.iter().for_each(|(first, end, count)| index.count_returns(*queue, first, end, count));
+        }
         for (queue, ranges) in &encoded.settled {
             ranges.iter().for_each(|&(first, end)| index.settle(*queue, first, end));
         }
@@ -235,8 +246,9 @@ impl Committer {
             encoded: Encoded::default(),
         };
         let mut settled: Vec<(QueueId, Ranges)> =
-            contents.settled.iter().map(|(&id, some)| (id, ranges(some))).collect();
+            contents.settled.iter().map(|(id, some)| (id, ranges(some))).collect();
         settled.sort_unstable_by_key(|(id, _)| *id);
+        let returned = still_counted(contents, &settled);
         for entry in &contents.entries {
             match entry {
                 Entry::Define(changes) => encoder.entry(64, |out| format::push_define(out, changes)),
@@ -244,9 +256,14 @@ impl Committer {
                 Entry::Enqueue { chunk, targets } => encoder.enqueue(chunk, targets, contents.time_ms, &mut settled),
             }
         }
-        for (&id, &through) in &contents.delivered {
+        for (id, &through) in contents.delivered.iter() {
             encoder.entry(16, |out| format::push_deliver(out, id, through));
         }
+        for (id, counts) in &returned {
+            let counts: Vec<(u64, u64, u32)> = counts.iter().collect();
+            encoder.entry(16 + 6 * counts.len(), |out| format::push_returns(out, *id, &counts));
+        }
+        encoder.encoded.returned = returned;
         for (id, ranges) in settled {
             if !ranges.is_empty() {
                 let ranges = ranges.to_vec();
@@ -262,6 +279,22 @@ fn ranges(some: &[(u64, u64)]) -> Ranges {
     let mut ranges = Ranges::default();
     some.iter().for_each(|&(first, end)| ranges.insert(first, end));
     ranges
+}
+
+/// How often messages were returned, but for those that are settled by now.
+fn still_counted(contents: &Contents, settled: &[(QueueId, Ranges)]) -> Vec<(QueueId, Counts)> {
+    let mut counted = Vec::new();
+    for (id, counts) in contents.returned.iter() {
+        let mut counts = counts.clone();
+        if let Ok(at) = settled.binary_search_by_key(&id, |(id, _)| *id) {
+            settled[at].1.to_vec().iter().for_each(|&(first, end)| counts.remove(first, end));
+        }
+        if !counts.is_empty() {
+            counted.push((id, counts));
+        }
+    }
+    counted.sort_unstable_by_key(|(id, _)| *id);
+    counted
 }
 
 /// Puts entries into blocks.
@@ -322,7 +355,9 @@ impl Encoder<'_> {
     }
 
     /// The persistent messages of a chunk, but for those that are settled everywhere already.
-    fn enqueue(&mut self, chunk: &Chunk, targets: &[(QueueId, u64)], time_ms: u64, settled: &mut [(QueueId, Ranges)]) {
+    /// They were published when the chunk says, or else about when the epoch began.
+    fn enqueue(&mut self, chunk: &Chunk, targets: &[Target], epoch_ms: u64, settled: &mut [(QueueId, Ranges)]) {
+        let time_ms = if chunk.time_ms() == 0 { epoch_ms } else { chunk.time_ms() };
         if chunk.persistence() == Persistence::All {
             return self.enqueue_some(chunk, 0, chunk.records(), targets, time_ms, settled);
         }
@@ -342,15 +377,15 @@ impl Encoder<'_> {
         chunk: &Chunk,
         from: u32,
         to: u32,
-        targets: &[(QueueId, u64)],
+        targets: &[Target],
         time_ms: u64,
         settled: &mut [(QueueId, Ranges)],
     ) {
         let count = u64::from(to - from);
-        let needed: SmallVec<[(QueueId, u64); 2]> = targets
+        let needed: SmallVec<[Target; 2]> = targets
             .iter()
-            .map(|&(id, first_seq)| (id, first_seq + u64::from(from)))
-            .filter(|&(id, first)| !forget_if_settled(settled, id, first, first + count))
+            .map(|target| Target { first_seq: target.first_seq + u64::from(from), ..*target })
+            .filter(|target| !forget_if_settled(settled, target.queue, target.first_seq, target.first_seq + count))
             .collect();
         if needed.is_empty() {
             return;
@@ -360,8 +395,10 @@ impl Encoder<'_> {
         let enqueue = Enqueue { targets: needed, time_ms, records: count, stride, bytes, damaged: SmallVec::new() };
         self.entry(bytes.len(), |out| format::push_enqueue(out, &enqueue));
         let block = self.encoded.blocks.len();
-        let placed =
-            |&(queue, first_seq): &(QueueId, u64)| Placed { queue, first_seq, count, bytes: bytes.len() as u64, block };
+        let placed = |&Target { queue, first_seq, ttl_ms }: &Target| {
+            let may_expire = ttl_ms.is_some() || chunk.has_expirations();
+            Placed { queue, first_seq, count, bytes: bytes.len() as u64, block, may_expire }
+        };
         self.encoded.placed.extend(enqueue.targets.iter().map(placed));
     }
 }

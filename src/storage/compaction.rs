@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::core::Core;
 use super::disk::DiskFile;
 use super::format::{
-    self, BlockHead, BlockPlace, Enqueue, EntryView, FileKind, FooterPiece, Records, Scanned, Scanner,
+    self, BlockHead, BlockPlace, Enqueue, EntryView, FileKind, FooterPiece, Records, Scanned, Scanner, Target,
 };
 use super::index::{FileInfo, Index, Piece, Place, QueueIndex};
 use super::record;
@@ -23,7 +23,7 @@ const LIVE_SHARE_MAX: (u64, u64) = (1, 2);
 /// A file whose queues have so many pieces each is compacted, if there are more than a few.
 const PIECES_PER_QUEUE_MAX: u64 = 4;
 const FEW_PIECES: u64 = 256;
-/// Messages that came within so many milliseconds become one entry.
+/// Messages that came within so many milliseconds become one entry, unless they may expire.
 const SAME_TIME_MS: u64 = 10;
 /// A block of a segment gets no further entry beyond this.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -62,8 +62,42 @@ struct Copied {
     first_seq: u64,
     count: u64,
     time_ms: u64,
+    ttl_ms: Option<u64>,
+    /// Each message that may expire does so to the millisecond.
+    may_expire: bool,
     stride: u64,
     bytes: Vec<u8>,
+}
+
+impl Copied {
+    /// So many messages of an entry, from the target's position on.
+    fn new(enqueue: &Enqueue<'_>, target: Target, count: u64, bytes: &[u8]) -> Copied {
+        let &Enqueue { time_ms, stride, .. } = enqueue;
+        let Target { first_seq, ttl_ms, .. } = target;
+        let may_expire = ttl_ms.is_some() || record::some_expires(bytes);
+        Copied { first_seq, count, time_ms, ttl_ms, may_expire, stride, bytes: bytes.to_vec() }
+    }
+
+    /// Takes in what follows, if that is no loss.
+    fn absorb(&mut self, next: &Enqueue<'_>, target: Target, count: u64, bytes: &[u8]) -> bool {
+        let is_alike = self.first_seq + self.count == target.first_seq
+            && (self.stride, self.ttl_ms) == (next.stride, target.ttl_ms)
+            && self.stride != 0
+            && next.time_ms.abs_diff(self.time_ms) <= SAME_TIME_MS
+            && self.bytes.len() + bytes.len() <= BLOCK_BYTES;
+        if !is_alike {
+            return false;
+        }
+        let may_expire = self.may_expire || record::some_expires(bytes);
+        if may_expire && next.time_ms != self.time_ms {
+            return false;
+        }
+        self.may_expire = may_expire;
+        self.count += count;
+        self.time_ms = next.time_ms.max(self.time_ms);
+        self.bytes.extend_from_slice(bytes);
+        true
+    }
 }
 
 /// Copies what waits in a file to a new segment. Returns whether anything changed.
@@ -83,7 +117,7 @@ pub fn compact(core: &Core, number: u64) -> io::Result<bool> {
         let lost = lost_of(&state.index.pieces_in(id, number), copied.get(&id).map_or(&[], Vec::as_slice));
         if lost > 0 {
             let path = core.disk.path(&info.kind.file_name(number));
-            tracing::error!("{lost} messages of queue {} are lost: {path} is damaged", id.0);
+            tracing::error!("{lost} messages of queue {id} are lost: {path} is damaged");
         }
         state.index.relocate(id, number, copied.get(&id).map_or(&[], Vec::as_slice));
     }
@@ -106,8 +140,8 @@ fn gather(core: &Core, number: u64, info: &FileInfo) -> io::Result<BTreeMap<Queu
         let (Scanned::Block { offset, .. }, Some(block)) = (scanned, scanner.block()) else { continue };
         for entry in block.entries() {
             let EntryView::Enqueue(enqueue) = entry else { continue };
-            for &(queue, first_seq) in &enqueue.targets {
-                take_waiting(core, number, offset, queue, first_seq, &enqueue, &mut waiting);
+            for &target in &enqueue.targets {
+                take_waiting(core, number, offset, target, &enqueue, &mut waiting);
             }
         }
     }
@@ -119,32 +153,22 @@ fn take_waiting(
     core: &Core,
     number: u64,
     offset: u64,
-    queue: QueueId,
-    first_seq: u64,
+    target: Target,
     enqueue: &Enqueue<'_>,
     waiting: &mut BTreeMap<QueueId, Vec<Copied>>,
 ) {
+    let Target { queue, first_seq, .. } = target;
     for Records { first, count, bytes } in enqueue.intact() {
         let start = first_seq + first;
         let ranges = core.state().index.unsettled_in(queue, start, start + count, number, offset);
         for (from, to) in ranges {
             let Some(bytes) = part(bytes, enqueue.stride, from - start, to - start) else { continue };
             let copied = waiting.entry(queue).or_default();
-            let (time_ms, stride) = (enqueue.time_ms, enqueue.stride);
-            if let Some(last) = copied.last_mut()
-                && last.first_seq + last.count == from
-                && last.stride == stride
-                && stride != 0
-                && time_ms.abs_diff(last.time_ms) <= SAME_TIME_MS
-                && last.bytes.len() + bytes.len() <= BLOCK_BYTES
-            {
-                last.count += to - from;
-                // So that none expires early.
-                last.time_ms = time_ms.max(last.time_ms);
-                last.bytes.extend_from_slice(bytes);
+            let next = Target { first_seq: from, ..target };
+            if copied.last_mut().is_some_and(|last| last.absorb(enqueue, next, to - from, bytes)) {
                 continue;
             }
-            copied.push(Copied { first_seq: from, count: to - from, time_ms, stride, bytes: bytes.to_vec() });
+            copied.push(Copied::new(enqueue, next, to - from, bytes));
         }
     }
 }
@@ -236,8 +260,8 @@ impl Writer<'_> {
         if self.open.is_none() {
             self.open = Some(format::begin_block(&mut self.buffer));
         }
-        let targets = [(queue, copied.first_seq)].into_iter().collect();
-        let &Copied { first_seq, count, time_ms, stride, ref bytes } = copied;
+        let &Copied { first_seq, count, time_ms, ttl_ms, stride, ref bytes, .. } = copied;
+        let targets = [Target { queue, first_seq, ttl_ms }].into_iter().collect();
         let enqueue = Enqueue { targets, time_ms, records: count, stride, bytes, damaged: SmallVec::new() };
         format::push_enqueue(&mut self.buffer, &enqueue);
         self.in_block.push((queue, first_seq, count, bytes.len() as u64));
@@ -325,7 +349,7 @@ mod tests {
             enter(&engine, round);
             commit(&mut engine);
             // So that no queue's messages lie in consecutive blocks.
-            engine.core.log.enqueue(QueueId(QUEUES), round, &message());
+            engine.core.log.enqueue(QueueId(QUEUES), round, None, &message());
             commit(&mut engine);
         }
         drop(engine);
@@ -338,7 +362,7 @@ mod tests {
     fn a_file_of_which_each_queue_has_many_small_pieces_is_copied() {
         let file = compacted(|engine, round| {
             for id in 0..QUEUES {
-                engine.core.log.enqueue(QueueId(id), round, &message());
+                engine.core.log.enqueue(QueueId(id), round, None, &message());
             }
         });
         assert!(file.is_some());
@@ -349,7 +373,7 @@ mod tests {
         let file = compacted(|engine, round| {
             let shared = message();
             for id in 0..QUEUES {
-                engine.core.log.enqueue(QueueId(id), round, &shared);
+                engine.core.log.enqueue(QueueId(id), round, None, &shared);
             }
         });
         assert_eq!(file, None);

@@ -17,16 +17,19 @@ use std::io;
 
 pub use self::block::{Block, BlockHead, BlockPlace, begin_block, end_block};
 pub use self::entry::{
-    Enqueue, EntryView, FooterPiece, push_bytes, push_define, push_deliver, push_drop_queue, push_enqueue, push_footer,
-    push_number, push_ranges, push_settle,
+    Enqueue, EntryView, FooterPiece, Target, push_bytes, push_counts, push_define, push_deliver, push_drop_queue,
+    push_enqueue, push_footer, push_number, push_ranges, push_returns, push_settle,
 };
 pub use self::reader::Reader;
 pub use self::records::Records;
 pub use self::scan::{Scanned, Scanner};
 use super::disk::DiskFile;
 
-/// The version of everything in a data directory but the checkpoint, which has its own.
-pub const VERSION: u32 = 1;
+/// The version of everything in a data directory but the checkpoint, which has its own. From 2 on there are entries for
+/// times to live and for what was returned, which a program that knows only 1 would leave out.
+pub const VERSION: u32 = 2;
+/// The oldest version that is read, too.
+const OLDEST_VERSION: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"LEVERET\n";
 /// Bytes of a file's head.
@@ -68,9 +71,13 @@ impl FileKind {
 }
 
 pub fn file_head(kind: FileKind, number: u64) -> [u8; FILE_HEAD_BYTES as usize] {
+    head_of_version(VERSION, kind, number)
+}
+
+fn head_of_version(version: u32, kind: FileKind, number: u64) -> [u8; FILE_HEAD_BYTES as usize] {
     let mut head = [0; FILE_HEAD_BYTES as usize];
     head[0..8].copy_from_slice(&MAGIC);
-    head[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    head[8..12].copy_from_slice(&version.to_le_bytes());
     head[12..16].copy_from_slice(&(kind as u32).to_le_bytes());
     head[16..24].copy_from_slice(&number.to_le_bytes());
     let crc = crc32fast::hash(&head[..28]);
@@ -81,7 +88,7 @@ pub fn file_head(kind: FileKind, number: u64) -> [u8; FILE_HEAD_BYTES as usize] 
 /// What is wrong with the head of a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    #[error("it has format version {0}, and this program knows only {VERSION}")]
+    #[error("it has format version {0}, and this program knows only {OLDEST_VERSION} to {VERSION}")]
     Version(u32),
     #[error("its head is damaged")]
     Damaged,
@@ -97,13 +104,14 @@ pub fn check_file_head(file: &dyn DiskFile, kind: FileKind, number: u64) -> io::
         return Ok(Err(HeadError::Missing));
     }
     file.read_exact_at(&mut head, 0)?;
-    if head == file_head(kind, number) {
+    let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+    let is_known = (OLDEST_VERSION..=VERSION).contains(&version);
+    if is_known && head == head_of_version(version, kind, number) {
         return Ok(Ok(()));
     }
-    let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
     let is_intact = head[..8] == MAGIC && crc32fast::hash(&head[..28]).to_le_bytes() == head[28..32];
     Ok(Err(match head {
-        _ if is_intact && version != VERSION => HeadError::Version(version),
+        _ if is_intact && !is_known => HeadError::Version(version),
         head if head.iter().all(|&byte| byte == 0) => HeadError::Missing,
         _ => HeadError::Damaged,
     }))

@@ -117,25 +117,29 @@ fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
     let dropped = |entry: &Entry| if let Entry::DropQueue(id) = entry { Some(*id) } else { None };
     let gone: HashSet<QueueId> = waiting.entries.iter().filter_map(dropped).collect();
     relief.entries.extend(gone.iter().map(|&id| Entry::DropQueue(id)));
-    waiting.settled.retain(|id, _| !gone.contains(id));
-    waiting.delivered.retain(|id, _| !gone.contains(id));
+    waiting.settled.retain(|id, _| !gone.contains(&id.base()));
+    waiting.delivered.retain(|id, _| !gone.contains(&id.base()));
+    waiting.returned.retain(|id, _| !gone.contains(&id.base()));
     for entry in &mut waiting.entries {
         if let Entry::Enqueue { targets, .. } = entry {
-            targets.retain(|(id, _)| !gone.contains(id));
+            targets.retain(|target| !gone.contains(&target.queue.base()));
         }
     }
     let enqueued = enqueued(waiting);
-    for (id, ranges) in &mut waiting.settled {
+    for (id, ranges) in waiting.settled.iter_mut() {
         let mut settled = Ranges::default();
         ranges.iter().for_each(|&(from, to)| settled.insert(from, to));
+        if let Some(counts) = waiting.returned.get_mut(&id) {
+            settled.to_vec().iter().for_each(|&(from, to)| counts.remove(from, to));
+        }
         let mut on_disk = settled.clone();
-        for (from, to) in enqueued.get(id).into_iter().flat_map(Ranges::to_vec) {
+        for (from, to) in enqueued.get(&id).into_iter().flat_map(Ranges::to_vec) {
             on_disk.remove(from, to);
         }
         on_disk.to_vec().iter().for_each(|&(from, to)| settled.remove(from, to));
         *ranges = settled.to_vec();
         if !on_disk.is_empty() {
-            relief.settled.insert(*id, on_disk.to_vec());
+            relief.settled.insert(id, on_disk.to_vec());
         }
     }
     waiting.settled.retain(|_, ranges| !ranges.is_empty());
@@ -145,7 +149,7 @@ fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
 /// What could not be written on its own waits again. Queues that are gone are in what waits all along.
 fn take_back(waiting: &mut Contents, relief: Contents) {
     for (id, ranges) in relief.settled {
-        waiting.settled.entry(id).or_default().extend(ranges);
+        waiting.settled.of(id).extend(ranges);
     }
 }
 
@@ -154,8 +158,9 @@ fn enqueued(contents: &Contents) -> HashMap<QueueId, Ranges> {
     let mut enqueued: HashMap<QueueId, Ranges> = HashMap::new();
     for entry in &contents.entries {
         let Entry::Enqueue { chunk, targets } = entry else { continue };
-        for &(id, first) in targets {
-            enqueued.entry(id).or_default().insert(first, first + u64::from(chunk.records()));
+        for target in targets {
+            let end = target.first_seq + u64::from(chunk.records());
+            enqueued.entry(target.queue).or_default().insert(target.first_seq, end);
         }
     }
     enqueued
@@ -212,7 +217,7 @@ mod tests {
         let (mut engine, _) = open_engine(disk.clone(), OPTIONS).unwrap();
         let mut record = Vec::new();
         append_prefix(&mut record, flags::PERSISTENT, b"", b"q", &[0, 0], 0);
-        engine.core.log.enqueue(QueueId(1), 0, &Chunk::of_one(record));
+        engine.core.log.enqueue(QueueId(1), 0, None, &Chunk::of_one(record));
         define(&mut engine, 1, 200).unwrap();
         disk.set_capacity(Some(disk.used_bytes()));
         engine.core.log.settle(QueueId(1), 0, 1);
@@ -225,5 +230,26 @@ mod tests {
         let (_, recovered) = open_engine(disk.kill(), OPTIONS).unwrap();
         assert_eq!(recovered.definitions.len(), 2);
         assert!(recovered.queues[&QueueId(1)].waiting.is_empty(), "{:?}", recovered.queues);
+    }
+
+    /// They come back again and again while nothing can be written.
+    #[test]
+    fn what_waits_of_returned_messages_is_one_count_for_each_that_is_not_settled() {
+        let (queue, mut waiting) = (QueueId(1), Contents::default());
+        for returns in 1..100 {
+            let mut later = Contents::default();
+            later.returned.of(queue).set(0, 5, returns);
+            later.returned.of(queue.lane(3)).set(0, 1, returns);
+            absorb(&mut waiting, later);
+        }
+        let mut later = Contents::default();
+        later.settled.of(queue).push((1, 3));
+        absorb(&mut waiting, later);
+        let counts = |waiting: &Contents, id| waiting.returned.get(&id).map(|counts| counts.iter().collect::<Vec<_>>());
+        assert_eq!(counts(&waiting, queue), Some(vec![(0, 1, 99), (3, 5, 99)]));
+        let mut later = Contents::default();
+        later.entries.push(Entry::DropQueue(queue));
+        absorb(&mut waiting, later);
+        assert!(waiting.returned.is_empty());
     }
 }

@@ -4,15 +4,17 @@
 //! these positions are settled. There is nothing for a single message: what a queue receives alone merges into few large
 //! pieces, and what many queues receive mixed is gathered by compaction. For each file: how much of it is still needed.
 
+mod rows;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::QueueId;
-use super::format::{FileKind, FooterPiece, Reader, push_number, push_ranges};
+use super::counts::Counts;
+use super::format::{FileKind, FooterPiece};
+use super::lanes::ByLane;
 use super::ranges::Ranges;
 use super::store::{ColdRange, RecoveredQueue};
 
-/// No stretch of a file is longer, by far.
-const PLACE_MAX_BYTES: u64 = 1 << 40;
 /// A piece is not merged beyond this, so that what is in it is found quickly.
 const PIECE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -101,6 +103,10 @@ pub struct QueueIndex {
     spilled: BTreeMap<u64, Piece>,
     /// Settled positions of the pieces.
     settled: Ranges,
+    /// How often messages have been returned that wait, and are durable.
+    returned: Counts,
+    /// Something may expire that has come since there were last no pieces.
+    may_expire: bool,
     /// No message has had this position or a higher one.
     next_seq: u64,
     /// Messages below may have been delivered.
@@ -146,7 +152,7 @@ pub struct ReadPlan {
 
 #[derive(Default)]
 pub struct Index {
-    queues: HashMap<QueueId, QueueIndex>,
+    queues: ByLane<QueueIndex>,
     files: BTreeMap<u64, FileInfo>,
     changed: HashSet<QueueId>,
     next_queue_id: u64,
@@ -181,7 +187,7 @@ impl Index {
     }
 
     pub fn queues(&self) -> impl Iterator<Item = (QueueId, &QueueIndex)> {
-        self.queues.iter().map(|(&id, queue)| (id, queue))
+        self.queues.iter()
     }
 
     pub fn queue(&self, id: QueueId) -> Option<&QueueIndex> {
@@ -195,8 +201,8 @@ impl Index {
 
     fn queue_mut(&mut self, id: QueueId) -> &mut QueueIndex {
         self.changed.insert(id);
-        self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
-        self.queues.entry(id).or_default()
+        self.raise_next_queue_id(id.base().0 + 1);
+        self.queues.of(id)
     }
 
     fn count_in(files: &mut BTreeMap<u64, FileInfo>, piece: &Piece) {
@@ -229,8 +235,8 @@ impl Index {
     /// Messages entered a queue.
     pub fn enqueue(&mut self, id: QueueId, piece: Piece) {
         self.changed.insert(id);
-        self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
-        let queue = self.queues.entry(id).or_default();
+        self.raise_next_queue_id(id.base().0 + 1);
+        let queue = self.queues.of(id);
         queue.next_seq = queue.next_seq.max(piece.end_seq);
         Index::add(&mut self.files, &mut queue.pieces, piece);
     }
@@ -250,6 +256,21 @@ impl Index {
         }
     }
 
+    /// Among the messages of a queue are some that may expire.
+    pub fn note_expiring(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id).filter(|queue| !queue.may_expire) else { return };
+        queue.may_expire = !queue.pieces.is_empty();
+        self.changed.insert(id);
+    }
+
+    /// Messages have been returned so often in all, as far as they wait.
+    pub fn count_returns(&mut self, id: QueueId, first_seq: u64, end_seq: u64, returns: u32) {
+        let waiting = self.unsettled(id, first_seq, end_seq);
+        let Some(queue) = self.queues.get_mut(&id).filter(|_| !waiting.is_empty()) else { return };
+        waiting.iter().for_each(|&(first, end)| queue.returned.set(first, end, returns));
+        self.changed.insert(id);
+    }
+
     /// Positions below are not to be used again.
     pub fn raise_next_seq(&mut self, id: QueueId, at_least: u64) {
         let queue = self.queue_mut(id);
@@ -260,6 +281,7 @@ impl Index {
     pub fn settle(&mut self, id: QueueId, first_seq: u64, end_seq: u64) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         self.changed.insert(id);
+        queue.returned.remove(first_seq, end_seq);
         let mut at = queue.first_piece_from(first_seq);
         while at < end_seq
             && let Some((&key, piece)) = queue.pieces.range_mut(at..end_seq).next()
@@ -279,6 +301,7 @@ impl Index {
                 Index::count_in(&mut self.files, piece);
             }
         }
+        queue.may_expire &= !queue.pieces.is_empty();
     }
 
     /// Messages below may have been delivered.
@@ -287,17 +310,20 @@ impl Index {
         queue.delivered = queue.delivered.max(through);
     }
 
-    /// The queue is gone, with all that it has.
+    /// The queue is gone, with its lanes and all that they have.
     pub fn drop_queue(&mut self, id: QueueId) {
-        self.changed.insert(id);
-        self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
-        let Some(queue) = self.queues.remove(&id) else { return };
-        queue.pieces.values().chain(queue.spilled.values()).for_each(|piece| Index::count_out(&mut self.files, piece));
+        self.changed.insert(id.base());
+        self.raise_next_queue_id(id.base().0 + 1);
+        for (lane, queue) in self.queues.remove_queue(id.base()) {
+            self.changed.insert(lane);
+            let pieces = queue.pieces.values().chain(queue.spilled.values());
+            pieces.for_each(|piece| Index::count_out(&mut self.files, piece));
+        }
     }
 
     /// Messages left memory that are not durable.
     pub fn spill(&mut self, id: QueueId, piece: Piece) {
-        let queue = self.queues.entry(id).or_default();
+        let queue = self.queues.of(id);
         Index::add(&mut self.files, &mut queue.spilled, piece);
     }
 
@@ -362,6 +388,20 @@ impl Index {
         waiting
     }
 
+    /// As [`unsettled`](Self::unsettled), each with how often its messages have been returned.
+    pub fn unsettled_with_returns(&self, id: QueueId, first_seq: u64, end_seq: u64) -> Vec<(u64, u64, u32)> {
+        let Some(queue) = self.queues.get(&id) else { return Vec::new() };
+        let mut waiting = Vec::new();
+        for (from, to) in self.unsettled(id, first_seq, end_seq) {
+            if queue.returned.is_empty() {
+                waiting.push((from, to, 0));
+            } else {
+                waiting.extend(queue.returned.over(from, to));
+            }
+        }
+        waiting
+    }
+
     /// As [`unsettled`](Self::unsettled), but only of pieces with a block at that offset of that file.
     pub fn unsettled_in(&self, id: QueueId, first_seq: u64, end_seq: u64, file: u64, offset: u64) -> Vec<(u64, u64)> {
         let Some(queue) = self.queues.get(&id) else { return Vec::new() };
@@ -407,8 +447,9 @@ impl Index {
                     queue.pieces.insert(from, moved);
                 }
             }
-            queue.forget_settled_outside(first_seq, end_seq);
+            queue.forget_outside(first_seq, end_seq);
         }
+        queue.may_expire &= !queue.pieces.is_empty();
     }
 
     /// The queues that have changed since this was last asked, with their rows; `None` for those that are gone. What
@@ -443,7 +484,7 @@ impl Index {
             return Some(missing);
         }
         queue.pieces.values().for_each(|piece| Index::count_in(&mut self.files, piece));
-        self.next_queue_id = self.next_queue_id.max(id.0.saturating_add(1));
+        self.raise_next_queue_id(id.base().0 + 1);
         self.queues.insert(id, queue);
         Some(None)
     }
@@ -511,19 +552,17 @@ impl QueueIndex {
         }
     }
 
-    /// Forgets what is settled between two positions but in no piece any more.
-    fn forget_settled_outside(&mut self, first_seq: u64, end_seq: u64) {
+    /// Forgets what is settled or was returned between two positions but is in no piece any more.
+    fn forget_outside(&mut self, first_seq: u64, end_seq: u64) {
         let mut at = first_seq;
         let kept: Vec<(u64, u64)> =
             self.pieces_between(first_seq, end_seq).map(|piece| (piece.first_seq, piece.end_seq)).collect();
-        for (first, end) in kept {
+        for (first, end) in kept.into_iter().chain([(end_seq, end_seq)]) {
             if at < first {
                 self.settled.remove(at, first);
+                self.returned.remove(at, first);
             }
             at = end;
-        }
-        if at < end_seq {
-            self.settled.remove(at, end_seq);
         }
     }
 
@@ -533,7 +572,7 @@ impl QueueIndex {
         for (redelivered, from, to) in [(true, 0, self.delivered), (false, self.delivered, u64::MAX)] {
             waiting.extend(self.cold_range(from, to, redelivered));
         }
-        RecoveredQueue { next_seq: self.next_seq.max(self.delivered), waiting }
+        RecoveredQueue { next_seq: self.next_seq.max(self.delivered), may_expire: self.may_expire, waiting }
     }
 
     fn cold_range(&self, from: u64, to: u64, redelivered: bool) -> Option<ColdRange> {
@@ -558,73 +597,6 @@ impl QueueIndex {
     fn has_some_in(&self, file: u64) -> bool {
         // New pieces come last.
         self.pieces.values().rev().any(|piece| piece.place.file == file)
-    }
-
-    /// The row, without what lies in the file `without`.
-    fn encode(&self, without: Option<u64>) -> Vec<u8> {
-        let pieces: Vec<&Piece> = self.pieces.values().filter(|piece| Some(piece.place.file) != without).collect();
-        let mut row = Vec::new();
-        push_number(&mut row, self.next_seq);
-        push_number(&mut row, self.delivered);
-        push_number(&mut row, pieces.len() as u64);
-        let mut before = 0;
-        for piece in &pieces {
-            let Place { file, offset, len } = piece.place;
-            for number in [piece.first_seq - before, piece.count(), file, offset, len, piece.bytes] {
-                push_number(&mut row, number);
-            }
-            before = piece.end_seq;
-        }
-        let settled: Vec<(u64, u64)> =
-            pieces.iter().flat_map(|piece| self.settled.between(piece.first_seq, piece.end_seq)).collect();
-        push_ranges(&mut row, &settled);
-        row
-    }
-
-    /// The row without what lies in files that are gone, and how many waiting messages that is for each of them.
-    pub fn without_files(row: &[u8], is_gone: impl Fn(u64) -> bool) -> Option<(Vec<u8>, BTreeMap<u64, u64>)> {
-        let mut queue = QueueIndex::decode(row)?;
-        let mut lost = BTreeMap::new();
-        for piece in queue.pieces.extract_if(.., |_, piece| is_gone(piece.place.file)).map(|(_, piece)| piece) {
-            *lost.entry(piece.place.file).or_default() += piece.live;
-        }
-        queue.forget_settled_outside(0, u64::MAX);
-        Some((queue.encode(None), lost))
-    }
-
-    /// Where the pieces of a row lie; none if it cannot be read.
-    pub fn places(row: &[u8]) -> Vec<Place> {
-        QueueIndex::decode(row).map_or(Vec::new(), |queue| queue.pieces.values().map(|piece| piece.place).collect())
-    }
-
-    fn decode(row: &[u8]) -> Option<QueueIndex> {
-        let mut reader = Reader { bytes: row };
-        let mut queue = QueueIndex { next_seq: reader.number()?, delivered: reader.number()?, ..QueueIndex::default() };
-        let count = reader.number()?;
-        let mut before = 0u64;
-        for _ in 0..count {
-            let first_seq = before.checked_add(reader.number()?)?;
-            let count = reader.number()?;
-            let place = Place { file: reader.number()?, offset: reader.number()?, len: reader.number()? };
-            let bytes = reader.number()?;
-            place.offset.checked_add(place.len)?;
-            before = first_seq.checked_add(count)?;
-            if count == 0 || bytes > place.len || place.len > PLACE_MAX_BYTES {
-                return None;
-            }
-            queue.pieces.insert(first_seq, Piece::new(first_seq, count, place, bytes));
-        }
-        if before > queue.next_seq {
-            return None;
-        }
-        for (first, end) in reader.ranges()? {
-            queue.settled.insert(first, end);
-        }
-        for piece in queue.pieces.values_mut() {
-            piece.live -= queue.settled.overlap(piece.first_seq, piece.end_seq);
-        }
-        queue.pieces.retain(|_, piece| piece.live > 0);
-        reader.bytes.is_empty().then_some(queue)
     }
 }
 

@@ -204,7 +204,7 @@ mod tests {
         let mut prefix = Vec::new();
         append_prefix(&mut prefix, flags::PERSISTENT, b"", b"key", &[0, 0], 100);
         (0..10).for_each(|_| messages.push(&prefix, &[0; 100]));
-        engine.core.log.enqueue(queue, 0, &messages.close());
+        engine.core.log.enqueue(queue, 0, None, &messages.close());
         commit(&mut engine);
         engine.core.log.settle(queue, 0, 9);
         commit(&mut engine);

@@ -8,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::chunk::{Chunk, Run};
 use super::core::Core;
+use super::counts::Counts;
 use super::disk::DiskFile;
-use super::format::{self, BlockHead, BlockPlace, Enqueue, EntryView, FileKind, Records, Scanner};
+use super::format::{self, BlockHead, BlockPlace, Enqueue, EntryView, FileKind, Records, Scanner, Target};
 use super::index::{Piece, Place, ReadPlan};
 use super::ranges::Ranges;
 use super::store::{Cold, LoadRequest, Loaded, SpillRequest};
@@ -54,7 +55,7 @@ pub fn load(core: &Core, request: &LoadRequest) -> Loaded {
     }
     // A block may have what entered several queues at once before what entered this one earlier.
     load.runs.sort_by_key(|run| run.first_seq);
-    Loaded { from_seq, through_seq: load.at, runs: load.runs }
+    Loaded { queue, from_seq, through_seq: load.at, runs: load.runs }
 }
 
 impl Load<'_> {
@@ -94,40 +95,58 @@ impl Load<'_> {
     fn block(&mut self, scanner: &Scanner<'_>, plan: &ReadPlan, end_seq: u64, found: &mut Ranges) -> (u64, bool) {
         let Some(block) = scanner.block() else { return (0, true) };
         let (mut seen, mut is_whole) = (0, true);
+        // Of spilled messages nobody else knows it.
+        let mut returned = plan.spilled.then(Counts::default);
         for entry in block.entries() {
-            let EntryView::Enqueue(enqueue) = entry else { continue };
-            let Some(&(_, first_seq)) = enqueue.targets.iter().find(|(id, _)| *id == self.queue) else { continue };
-            is_whole &= first_seq + enqueue.records <= end_seq;
-            let (from, to) = (first_seq.max(plan.from_seq), (first_seq + enqueue.records).min(end_seq));
+            let enqueue = match entry {
+                EntryView::Enqueue(enqueue) => enqueue,
+                EntryView::Returns(of, counts) if of == self.queue => {
+                    let mut known = returned.as_mut();
+                    let mut note = |&(first, end, count): &_| known.iter_mut().for_each(|of| of.set(first, end, count));
+                    counts.iter().for_each(&mut note);
+                    continue;
+                }
+                _ => continue,
+            };
+            let Some(&target) = enqueue.targets.iter().find(|target| target.queue == self.queue) else { continue };
+            let end = target.first_seq + enqueue.records;
+            is_whole &= end <= end_seq;
+            let (from, to) = (target.first_seq.max(plan.from_seq), end.min(end_seq));
             if from < to {
-                self.entry(&enqueue, first_seq, (from, to), plan.spilled, block.head, found);
+                self.entry(&enqueue, target, (from, to), returned.as_ref(), block.head, found);
                 seen = to.max(seen);
             }
         }
         (seen, is_whole)
     }
 
-    /// Takes the messages of an entry whose positions are in `wanted`.
+    /// Takes the messages of an entry whose positions are in `wanted`. `spilled` is how often those were returned that are
+    /// spilled; the index knows it of others.
     fn entry(
         &mut self,
         enqueue: &Enqueue<'_>,
-        first_seq: u64,
+        target: Target,
         wanted: (u64, u64),
-        spilled: bool,
+        spilled: Option<&Counts>,
         head: BlockHead,
         found: &mut Ranges,
     ) {
-        let epoch = if spilled { head.epoch } else { head.epoch.max(Epoch(1)) };
+        let epoch = if spilled.is_some() { head.epoch } else { head.epoch.max(Epoch(1)) };
+        let deadline_ms = target.ttl_ms.map_or(0, |ttl| enqueue.time_ms.saturating_add(ttl));
         for Records { first, count, bytes } in enqueue.intact() {
-            let (start, end) = (first_seq + first, first_seq + first + count);
+            let (start, end) = (target.first_seq + first, target.first_seq + first + count);
             let Some(chunk) = Chunk::parse(bytes.to_vec()).filter(|chunk| u64::from(chunk.records()) == count) else {
                 continue;
             };
+            chunk.published_at(enqueue.time_ms);
             let (from, to) = (start.max(wanted.0), end.min(wanted.1));
-            let waiting =
-                if spilled { vec![(from, to)] } else { self.core.state().index.unsettled(self.queue, from, to) };
-            for (from, to) in waiting.into_iter().filter(|(from, to)| from < to) {
-                let run = Run::of_records(&chunk, (from - start) as u32, (to - from) as u32, from, epoch);
+            let waiting = match spilled {
+                Some(returned) => returned.over(from, to),
+                None => self.core.state().index.unsettled_with_returns(self.queue, from, to),
+            };
+            for (from, to, returns) in waiting.into_iter().filter(|(from, to, _)| from < to) {
+                let mut run = Run::of_records(&chunk, (from - start) as u32, (to - from) as u32, from, epoch);
+                (run.lane, run.returns, run.deadline_ms) = (self.queue.level(), returns, deadline_ms);
                 self.bytes += run.bytes();
                 self.runs.push(run);
                 found.insert(from, to);
@@ -144,7 +163,7 @@ impl Load<'_> {
         }
         let count: u64 = lost.iter().map(|(from, to)| to - from).sum();
         let path = self.core.disk.path(&kind.file_name(number));
-        tracing::error!("{count} messages of queue {} are lost: {path} is damaged", self.queue.0);
+        tracing::error!("{count} messages of queue {} are lost: {path} is damaged", self.queue);
         for (from, to) in lost {
             self.core.log.settle(self.queue, from, to);
         }
@@ -155,7 +174,7 @@ impl Load<'_> {
         let Place { file, .. } = plan.piece.place;
         let kind = self.core.state().index.files().get(&file).map_or(FileKind::Journal, |file| file.kind);
         let path = self.core.disk.path(&kind.file_name(file));
-        tracing::error!("messages of queue {} cannot be delivered: cannot read {path}: {error}", self.queue.0);
+        tracing::error!("messages of queue {} cannot be delivered: cannot read {path}: {error}", self.queue);
     }
 }
 
@@ -179,12 +198,15 @@ fn spill(core: &Core, current: &mut Option<SpillFile>, queue: QueueId, runs: &[R
     for run in runs {
         let mut out = Vec::with_capacity(run.bytes() + 128);
         let start = format::begin_block(&mut out);
-        let targets = [(queue, run.first_seq)].into_iter().collect();
+        if run.returns > 0 {
+            format::push_returns(&mut out, queue, &[(run.first_seq, run.end_seq(), run.returns)]);
+        }
+        let (time_ms, first_seq) = (run.time_ms(), run.first_seq);
+        let ttl_ms = (run.deadline_ms > 0).then(|| run.deadline_ms.saturating_sub(time_ms));
+        let targets = [Target { queue, first_seq, ttl_ms }].into_iter().collect();
         let (bytes, records) = (run.record_bytes(), u64::from(run.count));
-        format::push_enqueue(
-            &mut out,
-            &Enqueue { targets, time_ms: 0, records, stride: 0, bytes, damaged: Default::default() },
-        );
+        let damaged = Default::default();
+        format::push_enqueue(&mut out, &Enqueue { targets, time_ms, records, stride: 0, bytes, damaged });
         // Of a mixed run, what is durable must still be known as such when it is loaded.
         let at = BlockPlace { file: spill.number, offset: spill.end };
         format::end_block(&mut out, start, at, BlockHead::new(run.epoch, Epoch::NONE, 0, true));
@@ -273,7 +295,7 @@ impl Loader {
                 if let Err(error) = &spilled {
                     tracing::error!("cannot move messages out of memory: {error}");
                 }
-                target.spilled(if spilled.is_ok() { runs } else { Vec::new() });
+                target.spilled(queue, if spilled.is_ok() { runs } else { Vec::new() });
             }
         }
         self.remove_empty_spill_files();
@@ -305,5 +327,73 @@ impl Cold for Arc<Loader> {
 
     fn release_spilled(&self, queue: QueueId, first_seq: u64, end_seq: u64) {
         self.core.state().index.release_spilled(queue, first_seq, end_seq);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::chunk::OpenChunk;
+    use crate::storage::log::SyncPolicy;
+    use crate::storage::open::{Options, open_engine};
+    use crate::storage::record::append_prefix;
+    use crate::storage::sim_disk::SimDisk;
+    use crate::storage::store::ColdTarget;
+
+    const OPTIONS: Options = Options {
+        sync: SyncPolicy::Always,
+        unwritten_max_bytes: 1 << 20,
+        queue_resident_bytes: 0,
+        journal_file_bytes: 1 << 20,
+        reserve_bytes: 0,
+    };
+
+    /// Whatever it was answered last.
+    #[derive(Default)]
+    struct Asker(Mutex<Vec<(QueueId, Vec<Run>)>>);
+
+    impl Asker {
+        fn answer(&self) -> (QueueId, Vec<Run>) {
+            self.0.lock().unwrap().pop().unwrap()
+        }
+    }
+
+    impl ColdTarget for Asker {
+        fn loaded(self: Arc<Self>, loaded: Loaded) {
+            self.0.lock().unwrap().push((loaded.queue, loaded.runs));
+        }
+
+        fn spilled(self: Arc<Self>, queue: QueueId, runs: Vec<Run>) {
+            self.0.lock().unwrap().push((queue, runs));
+        }
+    }
+
+    #[test]
+    fn spilled_messages_come_back_with_all_that_was_known_of_them() {
+        let (engine, _) = open_engine(SimDisk::new(), OPTIONS).unwrap();
+        let (queue, target) = (QueueId(7).lane(3), Arc::new(Asker::default()));
+        let (mut open, mut prefix) = (OpenChunk::default(), Vec::new());
+        append_prefix(&mut prefix, 0, b"", b"q", &[0, 0], 2);
+        (0..9).for_each(|_| open.push(&prefix, b"hi"));
+        let chunk = open.close();
+        chunk.published_at(5_000);
+        let mut run = Run::of_chunk(&chunk, 100);
+        run.lane = 3;
+        let mut runs: Vec<Run> = (0..2).map(|_| run.split_front(3)).collect();
+        runs.push(run);
+        (runs[1].returns, runs[1].deadline_ms, runs[2].deadline_ms) = (4, 5_000, 9_000);
+        let known = |runs: &[Run]| -> Vec<_> {
+            let of = |run: &Run| (run.first_seq, run.count, run.lane, run.returns, run.deadline_ms, run.time_ms());
+            runs.iter().map(of).collect()
+        };
+        let before = known(&runs);
+        engine.loader.spill(SpillRequest { queue, runs, target: target.clone() });
+        engine.loader.serve_one();
+        assert_eq!(target.answer().0, queue);
+        let request = LoadRequest { queue, from_seq: 0, to_seq: 200, max_bytes: 1 << 20, target: target.clone() };
+        engine.loader.load(request);
+        engine.loader.serve_one();
+        let (of, after) = target.answer();
+        assert_eq!((of, known(&after)), (queue, before));
     }
 }

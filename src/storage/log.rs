@@ -6,7 +6,6 @@
 //!
 //! What was settled before its epoch was taken is never written, so an epoch that nobody waits for rests a moment.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,6 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use smallvec::SmallVec;
 
 use super::chunk::Chunk;
+use super::counts::Counts;
+use super::format::Target;
+use super::lanes::ByLane;
 use super::{Epoch, QueueId};
 
 /// How long an epoch rests that nobody waits for: time for its messages to be settled and never written.
@@ -41,9 +43,9 @@ pub enum Entry {
     /// The persistent messages of a chunk entered these queues, at positions from the given ones on.
     Enqueue {
         chunk: Arc<Chunk>,
-        targets: SmallVec<[(QueueId, u64); 1]>,
+        targets: SmallVec<[Target; 1]>,
     },
-    /// The queue is gone, with all its messages and its definition.
+    /// The queue is gone, with its lanes, all its messages and its definition.
     DropQueue(QueueId),
 }
 
@@ -53,9 +55,11 @@ pub enum Entry {
 pub struct Contents {
     pub entries: Vec<Entry>,
     /// Positions settled, as first and end, in no particular order.
-    pub settled: HashMap<QueueId, Vec<(u64, u64)>>,
+    pub settled: ByLane<Vec<(u64, u64)>>,
     /// All positions below may have been delivered.
-    pub delivered: HashMap<QueueId, u64>,
+    pub delivered: ByLane<u64>,
+    /// How often messages have been returned so far.
+    pub returned: ByLane<Counts>,
     /// Milliseconds since 1970 when the epoch began to fill.
     pub time_ms: u64,
     bytes: usize,
@@ -66,11 +70,15 @@ impl Contents {
     pub fn append(&mut self, later: Contents) {
         self.entries.extend(later.entries);
         for (queue, ranges) in later.settled {
-            self.settled.entry(queue).or_default().extend(ranges);
+            self.settled.of(queue).extend(ranges);
         }
         for (queue, through) in later.delivered {
-            let mark = self.delivered.entry(queue).or_default();
+            let mark = self.delivered.of(queue);
             *mark = through.max(*mark);
+        }
+        for (queue, counts) in later.returned {
+            let known = self.returned.of(queue);
+            counts.iter().for_each(|(first, end, count)| known.set(first, end, count));
         }
         self.bytes += later.bytes;
     }
@@ -172,6 +180,7 @@ pub struct Log {
 }
 
 /// What the committer has to do next.
+#[expect(clippy::large_enum_variant, reason = "there is one for each epoch, and nearly all are this one")]
 pub enum Work {
     /// To write this epoch, and to sync it if somebody waits for it.
     Write { epoch: Epoch, contents: Contents, sync: bool },
@@ -256,9 +265,11 @@ impl Log {
         filling.epoch
     }
 
-    /// A chunk with persistent messages entered a durable queue, at positions from `first_seq` on. Called under the
-    /// queue's lock.
-    pub fn enqueue(&self, queue: QueueId, first_seq: u64, chunk: &Arc<Chunk>) -> Epoch {
+    /// A chunk with persistent messages entered a durable queue, at positions from `first_seq` on, which gives them this
+    /// time to live, if any, from when the [chunk was published](Chunk::published_at): that is to be said before. Called
+    /// under the queue's lock.
+    pub fn enqueue(&self, queue: QueueId, first_seq: u64, ttl_ms: Option<u64>, chunk: &Arc<Chunk>) -> Epoch {
+        let target = Target { queue, first_seq, ttl_ms };
         self.add(|filling| {
             let contents = &mut filling.contents;
             // Others may have added something since the chunk entered its first queue.
@@ -267,20 +278,19 @@ impl Log {
                 |entry: &&mut Entry| matches!(entry, Entry::Enqueue { chunk: of, .. } if Arc::ptr_eq(of, chunk));
             if let Some(Entry::Enqueue { targets, .. }) = contents.entries.iter_mut().rev().take(looked_at).find(is_it)
             {
-                targets.push((queue, first_seq));
+                targets.push(target);
                 return;
             }
             contents.bytes += chunk.bytes();
             self.unwritten_bytes.fetch_add(chunk.bytes(), Ordering::Relaxed);
-            let targets = SmallVec::from_slice(&[(queue, first_seq)]);
-            contents.entries.push(Entry::Enqueue { chunk: chunk.clone(), targets });
+            contents.entries.push(Entry::Enqueue { chunk: chunk.clone(), targets: SmallVec::from_slice(&[target]) });
         })
     }
 
     /// Positions of a durable queue were settled: acknowledged, purged, expired. Called under the queue's lock.
     pub fn settle(&self, queue: QueueId, first_seq: u64, end_seq: u64) -> Epoch {
         self.add(|filling| {
-            let settled = filling.contents.settled.entry(queue).or_default();
+            let settled = filling.contents.settled.of(queue);
             match settled.last_mut() {
                 Some((_, end)) if *end == first_seq => *end = end_seq,
                 _ => settled.push((first_seq, end_seq)),
@@ -293,7 +303,7 @@ impl Log {
     pub fn deliver(&self, queue: QueueId, through: u64, kept_in: Epoch) {
         let is_kept = kept_in.0 <= self.written.load(Ordering::Acquire);
         self.add(|filling| {
-            let mark = filling.contents.delivered.entry(queue).or_default();
+            let mark = filling.contents.delivered.of(queue);
             *mark = through.max(*mark);
             if is_kept && !std::mem::replace(&mut filling.urgent, true) {
                 self.wake(filling);
@@ -301,11 +311,23 @@ impl Log {
         });
     }
 
-    /// A durable queue is gone. Called under the queue's lock.
+    /// Messages of a durable queue have been returned so often in all; those that are not durable may be among them. Called
+    /// under the queue's lock.
+    ///
+    /// What is read back from disk has the count once the epoch that is returned is written. So that nothing with an older
+    /// count is read back, the messages are to stay in memory until then: their [run](super::chunk::Run::epoch) is to have
+    /// this epoch.
+    pub fn count_returns(&self, queue: QueueId, first_seq: u64, end_seq: u64, returns: u32) -> Epoch {
+        self.add(|filling| filling.contents.returned.of(queue).set(first_seq, end_seq, returns))
+    }
+
+    /// A durable queue is gone, with all its lanes. Called under the queue's lock.
     pub fn drop_queue(&self, queue: QueueId) -> Epoch {
+        debug_assert!(queue.level() == 0, "a lane goes with its queue");
         self.add_definition(|contents| {
-            contents.settled.remove(&queue);
-            contents.delivered.remove(&queue);
+            contents.settled.remove_queue(queue);
+            contents.delivered.remove_queue(queue);
+            contents.returned.remove_queue(queue);
             contents.entries.push(Entry::DropQueue(queue));
         })
     }
@@ -480,7 +502,7 @@ impl Log {
 
     /// The committer has synced everything up to this epoch.
     pub fn synced(&self, epoch: Epoch) {
-        self.synced.store(epoch.0, Ordering::Release);
+        self.synced.fetch_max(epoch.0, Ordering::AcqRel);
         self.lock().sync_at = None;
         self.tell();
     }

@@ -9,11 +9,13 @@ pub mod chunk;
 mod committer;
 mod compaction;
 mod core;
+pub mod counts;
 pub mod disk;
 pub mod format;
 mod full;
 pub mod index;
 mod janitor;
+pub mod lanes;
 mod loader;
 pub mod lock;
 pub mod log;
@@ -29,9 +31,54 @@ mod simulation;
 pub(crate) mod stepped;
 pub mod store;
 
+use std::cmp::Ordering;
+
 /// Identifies a queue for the life of the broker's data; a name may be deleted and declared again, an id never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// A queue with levels of priority has positions of its own for each: its **lanes**, whose ids have the level in their
+/// highest byte. Level 0 is the queue itself. The order of ids has the lanes of a queue together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QueueId(pub u64);
+
+impl QueueId {
+    const LEVEL_SHIFT: u32 = 56;
+
+    /// The id of a level of this queue.
+    #[must_use]
+    pub const fn lane(self, level: u8) -> QueueId {
+        QueueId(self.base().0 | (level as u64) << Self::LEVEL_SHIFT)
+    }
+
+    /// The queue of which this is a lane, or the same.
+    #[must_use]
+    pub const fn base(self) -> QueueId {
+        QueueId(self.0 & ((1 << Self::LEVEL_SHIFT) - 1))
+    }
+
+    /// The level whose lane this is.
+    pub const fn level(self) -> u8 {
+        (self.0 >> Self::LEVEL_SHIFT) as u8
+    }
+}
+
+impl Ord for QueueId {
+    fn cmp(&self, other: &QueueId) -> Ordering {
+        (self.base().0, self.level()).cmp(&(other.base().0, other.level()))
+    }
+}
+
+impl PartialOrd for QueueId {
+    fn partial_cmp(&self, other: &QueueId) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By how a queue is called in messages to people: its lanes are nothing they know.
+impl std::fmt::Display for QueueId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.base().0)
+    }
+}
 
 /// Numbers what is written and synced in one go. Grows by one from epoch to epoch for the life of the broker's data,
 /// restarts included.

@@ -112,7 +112,7 @@ fn recovered(found: &mut Found) -> Recovered {
     let queues: std::collections::HashMap<QueueId, _> =
         found.state.index.queues().map(|(id, queue)| (id, queue.recovered())).collect();
     // A queue that never had a message is known from its definition alone.
-    let defined = found.definitions.keys().filter_map(|key| queue_of_key(key)).map(|id| id.0.saturating_add(1)).max();
+    let defined = found.definitions.keys().filter_map(|key| queue_of_key(key)).map(|id| id.base().0 + 1).max();
     found.state.index.raise_next_queue_id(defined.unwrap_or(1));
     Recovered {
         definitions: std::mem::take(&mut found.definitions),

@@ -4,7 +4,8 @@
 //! offset  size  field (integers little-endian)
 //!      0     4  body_bytes
 //!      4     4  properties_bytes
-//!      8     2  flags (see `flags`)
+//!      8     1  flags (see `flags`)
+//!      9     1  the `priority`, if the message has one
 //!     10     1  exchange_bytes
 //!     11     1  routing_key_bytes
 //!     12        exchange, routing key, properties, body: as many bytes as the head says, no padding
@@ -17,7 +18,7 @@
 /// Bytes of the fixed head.
 pub const HEAD_BYTES: usize = 12;
 
-/// Where the flags are; the first byte has them all so far.
+/// Where the flags are: the first of two bytes, of which the second is the priority.
 pub const FLAGS_AT: usize = 8;
 
 /// How long the record is that begins with these bytes; `None` if it is longer than they are.
@@ -26,6 +27,18 @@ pub fn length_of(bytes: &[u8]) -> Option<usize> {
     let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
     let length = HEAD_BYTES + number(0) + number(4) + head[10] as usize + head[11] as usize;
     (length <= bytes.len()).then_some(length)
+}
+
+/// Whether one of the records that lie one behind the other in `bytes` has an expiration of its own.
+pub fn some_expires(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(length) = length_of(rest) {
+        if rest[FLAGS_AT] & flags::EXPIRATION as u8 != 0 {
+            return true;
+        }
+        rest = &rest[length..];
+    }
+    false
 }
 
 /// What a broker wants to know of a message without parsing its properties.
@@ -38,9 +51,15 @@ pub mod flags {
     pub const PRIORITY: u16 = 1 << 2;
     /// The message has a `headers` table.
     pub const HEADERS: u16 = 1 << 3;
+
+    /// These flags and that of a priority, which goes with them.
+    pub const fn with_priority(flags: u16, priority: u8) -> u16 {
+        flags & 0xFF | PRIORITY | (priority as u16) << 8
+    }
 }
 
-/// Appends everything of a record but its body, whose `body_bytes` bytes the caller appends next.
+/// Appends everything of a record but its body, whose `body_bytes` bytes the caller appends next. The flags may have a
+/// [priority](flags::with_priority) with them.
 pub fn append_prefix(
     out: &mut Vec<u8>,
     flags: u16,
@@ -89,7 +108,12 @@ impl<'a> Record<'a> {
     }
 
     pub fn flags(&self) -> u16 {
-        u16::from_le_bytes([self.bytes[8], self.bytes[9]])
+        u16::from_le_bytes([self.bytes[FLAGS_AT], self.bytes[FLAGS_AT + 1]])
+    }
+
+    /// The message's `priority` property, if it has one.
+    pub fn priority(&self) -> Option<u8> {
+        (self.flags() & flags::PRIORITY != 0).then_some(self.bytes[FLAGS_AT + 1])
     }
 
     fn properties_at(&self) -> usize {
@@ -136,7 +160,18 @@ mod tests {
         assert_eq!(record.routing_key(), b"a.key");
         assert_eq!(record.properties(), [0x10, 0, 2]);
         assert_eq!(record.body(), b"body");
-        assert_eq!(record.flags(), flags::PERSISTENT);
+        assert_eq!((record.flags(), record.priority()), (flags::PERSISTENT, None));
         assert_eq!(record.prefix_bytes() + record.body_bytes(), bytes.len());
+    }
+
+    #[test]
+    fn a_record_gives_back_its_priority() {
+        for priority in [0, 7, 255] {
+            let mut bytes = Vec::new();
+            append_prefix(&mut bytes, flags::with_priority(flags::PERSISTENT, priority), b"", b"k", &[0, 0], 0);
+            let record = Record::new(&bytes);
+            assert_eq!(record.priority(), Some(priority));
+            assert_eq!(record.flags() & 0xFF, flags::PERSISTENT | flags::PRIORITY);
+        }
     }
 }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use super::checkpoint::{self, CHECKPOINT_FILE};
 use super::core::State;
 use super::disk::{Disk, DiskFile};
-use super::format::{self, Block, Enqueue, EntryView, FILE_HEAD_BYTES, FileKind, HeadError, Scanned, Scanner};
+use super::format::{self, Block, Enqueue, EntryView, FILE_HEAD_BYTES, FileKind, HeadError, Scanned, Scanner, Target};
 use super::index::{Piece, Place, QueueIndex};
 use super::ranges::Ranges;
-use super::{Epoch, QueueId, queue_key};
+use super::{Epoch, QueueId, queue_key, record};
 
 /// Why a data directory cannot be used. The text names the file.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +43,14 @@ pub struct Damage {
     pub offset: u64,
     /// What is wrong there, in words.
     pub what: String,
-    /// Messages that are lost there, as far as it is known.
+    /// Messages that are lost there, as far as it is known; those of lanes count for their queue.
     pub lost: BTreeMap<QueueId, u64>,
 }
 
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: damage at byte {}: {}", self.path, self.offset, self.what)?;
-        self.lost.iter().try_for_each(|(queue, count)| write!(f, "; {count} messages of queue {} are lost", queue.0))
+        self.lost.iter().try_for_each(|(queue, count)| write!(f, "; {count} messages of queue {queue} are lost"))
     }
 }
 
@@ -173,9 +173,13 @@ fn restore_segment(files: &Files<'_>, state: &mut State, number: u64, len: u64) 
 /// Enters the messages that can be read.
 fn enter(state: &mut State, enqueue: &Enqueue<'_>, place: Place) {
     for records in enqueue.intact() {
-        for &(queue, first_seq) in &enqueue.targets {
+        let has_expirations = record::some_expires(records.bytes);
+        for &Target { queue, first_seq, ttl_ms } in &enqueue.targets {
             let piece = Piece::new(first_seq + records.first, records.count, place, records.bytes.len() as u64);
             state.index.enqueue_unknown(queue, piece);
+            if has_expirations || ttl_ms.is_some() {
+                state.index.note_expiring(queue);
+            }
         }
     }
 }
@@ -546,15 +550,18 @@ impl<'f, 'd> Replay<'f, 'd> {
                 EntryView::Enqueue(enqueue) => self.enqueue(&enqueue, place, &mut lost),
                 EntryView::Settle(queue, ranges) => self.settle(queue, &ranges),
                 EntryView::Deliver(queue, through) => self.state.index.deliver(queue, through),
+                EntryView::Returns(queue, counts) => counts
+                    .iter()
+                    .for_each(|&(first, end, count)| self.state.index.count_returns(queue, first, end, count)),
                 EntryView::DropQueue(queue) => {
                     self.state.index.drop_queue(queue);
-                    self.lost.remove(&queue);
+                    self.forget_lost(queue);
                     self.state.definitions.insert(queue_key(queue), None);
                 }
                 EntryView::Footer(_) => {}
             }
         }
-        if !block.is_intact() {
+        if !block.is_intact() || entries.is_incomplete() {
             let what = match entries.is_incomplete() {
                 true => {
                     "a part of a block cannot be read; what was in it (perhaps messages, settlements, definitions) is lost"
@@ -562,6 +569,12 @@ impl<'f, 'd> Replay<'f, 'd> {
                 false => "a part of a block cannot be read",
             };
             self.damage.push(Damage { path: self.files.path(number), offset, what: what.into(), lost });
+        }
+    }
+
+    fn forget_lost(&mut self, queue: QueueId) {
+        while let Some((&lane, _)) = self.lost.range(queue.base()..=queue.lane(u8::MAX)).next() {
+            self.lost.remove(&lane);
         }
     }
 
@@ -580,9 +593,9 @@ impl<'f, 'd> Replay<'f, 'd> {
         }
         let mut readable = Ranges::default();
         enqueue.intact().iter().for_each(|records| readable.insert(records.first, records.first + records.count));
-        for &(queue, first_seq) in &enqueue.targets {
+        for &Target { queue, first_seq, .. } in &enqueue.targets {
             for (from, to) in readable.gaps(0, enqueue.records) {
-                *lost.entry(queue).or_default() += to - from;
+                *lost.entry(queue.base()).or_default() += to - from;
                 self.lost.entry(queue).or_default().insert(first_seq + from, first_seq + to);
             }
             self.state.index.raise_next_seq(queue, first_seq + enqueue.records);

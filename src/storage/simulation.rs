@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::chunk::{Chunk, OpenChunk};
@@ -21,12 +22,25 @@ use super::{Epoch, QueueId, compaction, loader, queue_key};
 use crate::model_testing::{Random, each_seed};
 
 const NAMES: usize = 4;
+/// The levels of priority that queues have.
+const LEVELS: [u8; 3] = [0, 1, 255];
 
-/// A queue as the model has it.
+/// A message as the model has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Message {
+    number: u64,
+    /// 0 if the queue gives it no time to live.
+    deadline_ms: u64,
+    /// When it was published; 0 if it never expires, for then that is kept about.
+    time_ms: u64,
+    returns: u32,
+}
+
+/// A lane of a queue as the model has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Queue {
     /// What is durable and waits: the message of each position.
-    waiting: BTreeMap<u64, u64>,
+    waiting: BTreeMap<u64, Message>,
     delivered: u64,
 }
 
@@ -41,8 +55,9 @@ struct Model {
 enum Event {
     Declared(QueueId),
     Dropped(QueueId),
-    Enqueued(QueueId, Vec<(u64, u64)>),
+    Enqueued(QueueId, Vec<(u64, Message)>),
     Settled(QueueId, u64, u64),
+    Returned(QueueId, u64, u64, u32),
     Delivered(QueueId, u64),
 }
 
@@ -50,18 +65,31 @@ impl Model {
     fn apply(&mut self, event: &Event) {
         match event {
             Event::Declared(id) => drop(self.queues.insert(*id, Queue::default())),
-            Event::Dropped(id) => drop(self.queues.remove(id)),
+            Event::Dropped(id) => self.queues.retain(|of, _| of.base() != *id),
             Event::Enqueued(id, messages) => self.queue(*id).waiting.extend(messages.iter().copied()),
             Event::Settled(id, from, to) => self.queue(*id).waiting.retain(|seq, _| !(*from..*to).contains(seq)),
+            Event::Returned(id, from, to, returns) => {
+                self.queue(*id).waiting.range_mut(*from..*to).for_each(|(_, message)| message.returns = *returns);
+            }
             Event::Delivered(id, through) => {
                 let queue = self.queue(*id);
                 queue.delivered = queue.delivered.max(*through);
             }
         }
+        self.queues.retain(|id, queue| id.level() == 0 || *queue != Queue::default());
     }
 
     fn queue(&mut self, id: QueueId) -> &mut Queue {
-        self.queues.get_mut(&id).expect("only queues that exist are used")
+        assert!(self.has(id), "only queues that exist are used");
+        self.queues.entry(id).or_default()
+    }
+
+    fn has(&self, id: QueueId) -> bool {
+        self.queues.contains_key(&id.base())
+    }
+
+    fn waits(&self, id: QueueId, seq: u64) -> bool {
+        self.queues.get(&id).is_some_and(|queue| queue.waiting.contains_key(&seq))
     }
 }
 
@@ -97,7 +125,7 @@ struct Nobody;
 
 impl ColdTarget for Nobody {
     fn loaded(self: Arc<Self>, _: Loaded) {}
-    fn spilled(self: Arc<Self>, _: Vec<super::chunk::Run>) {}
+    fn spilled(self: Arc<Self>, _: QueueId, _: Vec<super::chunk::Run>) {}
 }
 
 fn options(random: &mut Random) -> Options {
@@ -139,7 +167,7 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), Crashed> {
-        match self.random.below(40) {
+        match self.random.below(42) {
             0..4 => self.declare(),
             4 => self.delete(),
             5..15 => self.publish(1),
@@ -156,6 +184,7 @@ impl World {
             38 if self.random.one_in(4) => {
                 self.disk.fail(Operation::Sync, 1 + self.random.below(3) as u64, io::ErrorKind::Other)
             }
+            40 | 41 => self.give_back(),
             39 if self.random.one_in(2) => self.disk.stop_after(self.random.below(12) as u64),
             _ => {}
         }
@@ -170,7 +199,7 @@ impl World {
         let id = QueueId(self.next_queue);
         self.next_queue += 1;
         self.named[name] = Some(id);
-        self.next_seq.insert(id, 0);
+        LEVELS.iter().for_each(|&level| _ = self.next_seq.insert(id.lane(level), 0));
         let epoch = self.engine.core.log.define(vec![Change { key: queue_key(id), value: Some(vec![name as u8]) }]);
         self.happened(epoch, Event::Declared(id));
     }
@@ -183,9 +212,11 @@ impl World {
         }
     }
 
+    /// A lane of a queue; mostly the queue itself.
     fn existing(&mut self) -> Option<QueueId> {
         let name = self.random.below(NAMES);
-        self.named[name]
+        let level = if self.random.one_in(3) { self.random.pick(&LEVELS) } else { 0 };
+        self.named[name].map(|id| id.lane(level))
     }
 
     /// To so many queues at once; all of it is one epoch.
@@ -204,58 +235,87 @@ impl World {
         }
     }
 
-    fn enqueue(&mut self, id: QueueId, chunk: &Arc<Chunk>, messages: &[Option<u64>]) {
+    fn enqueue(&mut self, id: QueueId, chunk: &Arc<Chunk>, messages: &[Option<Message>]) {
         let first = self.next_seq[&id];
         self.next_seq.insert(id, first + messages.len() as u64);
-        let epoch = self.engine.core.log.enqueue(id, first, chunk);
-        let durable = (first..).zip(messages).filter_map(|(seq, message)| Some((seq, (*message)?))).collect();
+        // Who has a time to live says when messages were published.
+        let ttl_ms =
+            self.random.pick(&[None, None, Some(0), Some(5000), Some(1 << 40)]).filter(|_| chunk.time_ms() > 0);
+        let epoch = self.engine.core.log.enqueue(id, first, ttl_ms, chunk);
+        let deadline_ms = ttl_ms.map_or(0, |ttl| chunk.time_ms() + ttl);
+        let of_queue = |message: Message| {
+            let time_ms = if ttl_ms.is_some() { chunk.time_ms() } else { message.time_ms };
+            Message { deadline_ms, time_ms, ..message }
+        };
+        let durable = (first..).zip(messages).filter_map(|(seq, message)| Some((seq, of_queue((*message)?)))).collect();
         self.happened(epoch, Event::Enqueued(id, durable));
     }
 
-    /// Some messages: of one length or not, persistent or (`None`) not.
-    fn chunk(&mut self) -> (Arc<Chunk>, Vec<Option<u64>>) {
+    /// Some messages: of one length or not, persistent or (`None`) not, with an expiration or not.
+    fn chunk(&mut self) -> (Arc<Chunk>, Vec<Option<Message>>) {
         let (mut open, mut messages) = (OpenChunk::default(), Vec::new());
         let count = self.random.pick(&[1, 1, 2, 5, 40]);
         let (of_one_length, some_transient) = (self.random.one_in(2), self.random.one_in(4));
+        let chunk_ms = self.random.pick(&[0, 1, 1]) * (1_000_000 + self.random.below(30) as u64);
+        let some_expire = chunk_ms > 0 && self.random.one_in(3);
         for _ in 0..count {
             let persistent = messages.is_empty() || !some_transient || self.random.one_in(2);
-            let message = self.next_message;
+            let expires = some_expire && self.random.one_in(2);
+            let number = self.next_message;
             self.next_message += 1;
             let more = if of_one_length { 7 } else { self.random.below(900) };
-            let body = [&message.to_le_bytes()[..], &vec![message as u8; more]].concat();
+            let body = [&number.to_le_bytes()[..], &vec![number as u8; more]].concat();
             let mut prefix = Vec::new();
-            let flags = if persistent { flags::PERSISTENT } else { 0 };
+            let flags = if persistent { flags::PERSISTENT } else { 0 } | if expires { flags::EXPIRATION } else { 0 };
             append_prefix(&mut prefix, flags, b"", b"k", &[0, 0], body.len() as u32);
             open.push(&prefix, &body);
-            messages.push(persistent.then_some(message));
+            let time_ms = if expires { chunk_ms } else { 0 };
+            messages.push(persistent.then_some(Message { number, deadline_ms: 0, time_ms, returns: 0 }));
         }
-        (open.close(), messages)
+        let chunk = open.close();
+        chunk.published_at(chunk_ms);
+        (chunk, messages)
     }
 
-    fn settle(&mut self) {
-        let Some(id) = self.existing() else { return };
+    /// Some positions of a queue that it has had: from the front, or anywhere.
+    fn some_positions(&mut self, id: QueueId) -> Option<(u64, u64)> {
         let next = self.next_seq[&id];
         if next == 0 {
-            return;
+            return None;
         }
         let from_front = self.random.one_in(2);
         let first = if from_front {
-            self.now.queues[&id].waiting.keys().next().copied().unwrap_or(0)
+            self.now.queues.get(&id).and_then(|queue| queue.waiting.keys().next().copied()).unwrap_or(0)
         } else {
             self.random.below(next as usize) as u64
         };
         let most = self.random.pick(&[1, 3, 50]);
         let end = (first + 1 + self.random.below(most) as u64).min(next);
-        if first < end {
+        (first < end).then_some((first, end))
+    }
+
+    fn settle(&mut self) {
+        let Some(id) = self.existing() else { return };
+        if let Some((first, end)) = self.some_positions(id) {
             let epoch = self.engine.core.log.settle(id, first, end);
             self.happened(epoch, Event::Settled(id, first, end));
+        }
+    }
+
+    /// Messages come back from a consumer.
+    fn give_back(&mut self) {
+        let Some(id) = self.existing() else { return };
+        if let Some((first, end)) = self.some_positions(id) {
+            let returns = self.random.within(1..4) as u32;
+            let epoch = self.engine.core.log.count_returns(id, first, end, returns);
+            self.happened(epoch, Event::Returned(id, first, end, returns));
         }
     }
 
     /// As a dead letter does, or a transaction: out of one queue and into another, or neither.
     fn move_messages(&mut self) {
         let (Some(from), Some(to)) = (self.existing(), self.existing()) else { return };
-        let Some((&seq, _)) = self.now.queues[&from].waiting.iter().next() else { return };
+        let Some((&seq, _)) = self.now.queues.get(&from).and_then(|queue| queue.waiting.iter().next()) else { return };
         let (chunk, messages) = self.chunk();
         let log = self.engine.core.log.clone();
         let _hold = log.hold();
@@ -313,18 +373,19 @@ impl World {
                 pending.push(event);
             }
         }
-        let is_gone =
-            |id: QueueId| relieved && pending.iter().any(|event| matches!(event, Event::Dropped(of) if *of == id));
+        let is_gone = |id: QueueId| {
+            relieved && pending.iter().any(|event| matches!(event, Event::Dropped(of) if *of == id.base()))
+        };
         for event in &pending {
             match event {
-                Event::Dropped(id) if relieved && on_disk.queues.contains_key(id) => {
+                Event::Dropped(id) if relieved && on_disk.has(*id) => {
                     history.push((before, event.clone()));
                 }
-                Event::Enqueued(id, _) | Event::Delivered(id, _) | Event::Settled(id, ..)
-                    if is_gone(*id) && on_disk.queues.contains_key(id) => {}
-                Event::Settled(id, from, to) if relieved && on_disk.queues.contains_key(id) => {
+                Event::Enqueued(id, _) | Event::Delivered(id, _) | Event::Settled(id, ..) | Event::Returned(id, ..)
+                    if is_gone(*id) && on_disk.has(*id) => {}
+                Event::Settled(id, from, to) if relieved && on_disk.has(*id) => {
                     for seq in *from..*to {
-                        let was_there = on_disk.queues[id].waiting.contains_key(&seq);
+                        let was_there = on_disk.waits(*id, seq);
                         history.push((if was_there { before } else { after }, Event::Settled(*id, seq, seq + 1)));
                     }
                 }
@@ -376,35 +437,43 @@ impl World {
     fn load(&mut self) {
         let Some(id) = self.existing() else { return };
         let written = self.now_written(id);
-        let from = self.random.below(self.next_seq[&id] as usize + 1) as u64;
-        let bytes = self.random_bytes();
-        let loaded = self.read(id, from, bytes);
-        if self.disk.is_stopped() {
-            return;
+        let end = self.next_seq[&id];
+        let mut from = self.random.below(end as usize + 1) as u64;
+        // Up to some position, and then on from there.
+        for _ in 0..3 {
+            let count = 1 + self.random.below(20) as u64;
+            let to = self.random.pick(&[u64::MAX, from.saturating_add(count)]);
+            let bytes = self.random_bytes();
+            let (found, through) = self.read(id, from..to, bytes);
+            if self.disk.is_stopped() {
+                return;
+            }
+            let waits = |seq: u64| self.now.waits(id, seq);
+            let expected = written.range(from..through).filter(|(seq, _)| waits(**seq)).map(|(&seq, &m)| (seq, m));
+            let expected: Vec<(u64, Message)> = expected.collect();
+            let found: Vec<(u64, Message)> = found.into_iter().filter(|(seq, _)| waits(*seq)).collect();
+            assert_eq!(found, expected, "loaded from {from} to {to} of {id:?}");
+            from = through;
         }
-        let expected: Vec<(u64, u64)> = written
-            .range(from..loaded.1)
-            .filter(|(seq, _)| self.now.queues[&id].waiting.contains_key(seq))
-            .map(|(&seq, &m)| (seq, m))
-            .collect();
-        let found: Vec<(u64, u64)> =
-            loaded.0.into_iter().filter(|(seq, _)| self.now.queues[&id].waiting.contains_key(seq)).collect();
-        assert_eq!(found, expected, "loaded from {from} of {id:?}");
     }
 
     fn random_bytes(&mut self) -> usize {
         self.random.pick(&[1, 500, 1 << 20])
     }
 
-    fn read(&self, queue: QueueId, from_seq: u64, max_bytes: usize) -> (Vec<(u64, u64)>, u64) {
-        let target = Arc::new(Nobody);
-        let loaded =
-            loader::load(&self.engine.core, &LoadRequest { queue, from_seq, to_seq: u64::MAX, max_bytes, target });
+    fn read(&self, queue: QueueId, positions: Range<u64>, max_bytes: usize) -> (Vec<(u64, Message)>, u64) {
+        let (from_seq, to_seq, target) = (positions.start, positions.end, Arc::new(Nobody));
+        let loaded = loader::load(&self.engine.core, &LoadRequest { queue, from_seq, to_seq, max_bytes, target });
         let mut messages = Vec::new();
+        assert_eq!(loaded.queue, queue);
         for run in &loaded.runs {
+            assert_eq!(run.lane, queue.level());
             for (seq, record) in (run.first_seq..).zip(run.records()) {
-                let message = u64::from_le_bytes(record.body()[..8].try_into().unwrap());
-                assert!(record.body()[8..].iter().all(|&byte| byte == message as u8), "a message is as it was");
+                let number = u64::from_le_bytes(record.body()[..8].try_into().unwrap());
+                assert!(record.body()[8..].iter().all(|&byte| byte == number as u8), "a message is as it was");
+                let expires = run.deadline_ms > 0 || record.flags() & flags::EXPIRATION != 0;
+                let time_ms = if expires { run.time_ms() } else { 0 };
+                let message = Message { number, deadline_ms: run.deadline_ms, time_ms, returns: run.returns };
                 messages.push((seq, message));
             }
         }
@@ -412,7 +481,7 @@ impl World {
     }
 
     /// What waits of a queue and is written.
-    fn now_written(&self, id: QueueId) -> BTreeMap<u64, u64> {
+    fn now_written(&self, id: QueueId) -> BTreeMap<u64, Message> {
         let mut model = self.base.clone();
         let written = self.events.iter().filter(|(epoch, _)| self.engine.core.log.is_written(*epoch));
         written.for_each(|(_, event)| model.apply(event));
@@ -464,11 +533,13 @@ impl World {
                 "after a crash, with epoch {kept:?} kept:\n{found:?}\nis not\n{base:?}\nnor what it became by {events:?}"
             );
         };
-        for (&id, queue) in &model.queues {
+        let known = model.queues.keys().flat_map(|id| LEVELS.map(|level| id.lane(level)));
+        for id in known {
+            let queue = model.queues.get(&id).cloned().unwrap_or_default();
             let next = recovered.queues.get(&id).map_or(0, |queue| queue.next_seq);
             assert!(queue.waiting.keys().next_back().is_none_or(|&last| last < next), "positions would be used again");
             self.next_seq.insert(id, next.max(queue.delivered));
-            assert!(id.0 < recovered.next_queue_id, "ids would be used again");
+            assert!(id.base().0 < recovered.next_queue_id, "ids would be used again");
         }
         self.next_queue = self.next_queue.max(recovered.next_queue_id);
         self.now = model.clone();
@@ -498,21 +569,36 @@ impl World {
         for (key, value) in &recovered.definitions {
             let id = QueueId(u64::from_be_bytes(key[1..].try_into().unwrap()));
             self.named[value[0] as usize] = Some(id);
-            let (messages, _) = self.read(id, 0, usize::MAX);
-            let waiting: BTreeMap<u64, u64> = messages.iter().copied().collect();
-            assert_eq!(waiting.len(), messages.len(), "each message once");
-            assert!(messages.is_sorted());
-            let delivered = self.engine.core.state().index.queue(id).map_or(0, |queue| queue.delivered());
-            if let Some(queue) = recovered.queues.get(&id) {
-                let count: u64 = queue.waiting.iter().map(|range| range.count).sum();
-                assert_eq!(count, waiting.len() as u64, "the broker is told how many wait");
-                let flagged =
-                    queue.waiting.iter().filter(|range| range.redelivered).map(|range| range.count).sum::<u64>();
-                assert_eq!(flagged, waiting.range(..delivered).count() as u64);
+            for lane in LEVELS.map(|level| id.lane(level)) {
+                let queue = self.found_lane(lane, recovered);
+                if lane == id || queue != Queue::default() {
+                    model.queues.insert(lane, queue);
+                }
             }
-            model.queues.insert(id, Queue { waiting, delivered });
         }
+        let is_left = |id: &QueueId| !model.queues.contains_key(&id.base()) && !recovered.queues[id].waiting.is_empty();
+        assert!(!recovered.queues.keys().any(is_left), "lanes go with their queue: {:?}", recovered.queues);
         model
+    }
+}
+
+impl World {
+    fn found_lane(&self, id: QueueId, recovered: &Recovered) -> Queue {
+        let (messages, _) = self.read(id, 0..u64::MAX, usize::MAX);
+        let waiting: BTreeMap<u64, Message> = messages.iter().copied().collect();
+        assert_eq!(waiting.len(), messages.len(), "each message once");
+        assert!(messages.is_sorted_by_key(|(seq, _)| *seq));
+        let delivered = self.engine.core.state().index.queue(id).map_or(0, |queue| queue.delivered());
+        if let Some(queue) = recovered.queues.get(&id) {
+            let count: u64 = queue.waiting.iter().map(|range| range.count).sum();
+            assert_eq!(count, waiting.len() as u64, "the broker is told how many wait");
+            let flagged = queue.waiting.iter().filter(|range| range.redelivered).map(|range| range.count).sum::<u64>();
+            assert_eq!(flagged, waiting.range(..delivered).count() as u64);
+            let some_expires = waiting.values().any(|message| message.time_ms > 0);
+            assert!(queue.may_expire >= some_expires, "the broker is told that something expires");
+            assert!(!queue.may_expire || !waiting.is_empty());
+        }
+        Queue { waiting, delivered }
     }
 }
 
@@ -532,10 +618,4 @@ fn run(seed: u64) {
 #[test]
 fn a_crash_at_any_step_loses_nothing_that_was_kept() {
     each_seed("a_crash_at_any_step", 0..4000, run);
-}
-
-/// Two pieces of a queue may lie in one block of a segment, and the second be read after the first.
-#[test]
-fn a_piece_that_begins_in_the_block_where_another_ends_is_read() {
-    run(3821);
 }

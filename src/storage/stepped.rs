@@ -216,5 +216,5 @@ struct Nobody;
 
 impl ColdTarget for Nobody {
     fn loaded(self: Arc<Self>, _: Loaded) {}
-    fn spilled(self: Arc<Self>, _: Vec<chunk::Run>) {}
+    fn spilled(self: Arc<Self>, _: QueueId, _: Vec<chunk::Run>) {}
 }

@@ -23,10 +23,12 @@ pub struct LoadRequest {
 
 /// What was found of a [`LoadRequest`].
 pub struct Loaded {
+    /// Whose they are: the queue, or the lane of it, that was asked for.
+    pub queue: QueueId,
     pub from_seq: u64,
     /// Everything before this position and not before `from_seq` that is not in `runs` is settled, or lost.
     pub through_seq: u64,
-    /// In the order of their positions, all in memory.
+    /// In the order of their positions, all in memory; each with its lane, its deadline and how often it was returned.
     pub runs: Vec<Run>,
 }
 
@@ -41,8 +43,9 @@ pub struct SpillRequest {
 /// The queue that asked. Called without any lock, from a thread of the store.
 pub trait ColdTarget: Send + Sync {
     fn loaded(self: Arc<Self>, loaded: Loaded);
-    /// These can be loaded from now on; if the disk had no room, they are fewer than asked, or none.
-    fn spilled(self: Arc<Self>, runs: Vec<Run>);
+    /// These of the queue, or the lane of it, can be loaded from now on; if the disk had no room, they are fewer than
+    /// asked, or none.
+    fn spilled(self: Arc<Self>, queue: QueueId, runs: Vec<Run>);
 }
 
 /// Messages on disk.
@@ -118,7 +121,8 @@ impl Store {
 pub struct Recovered {
     /// All definitions, by key.
     pub definitions: std::collections::BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The queues that anything is known of; one without an entry is empty. Definitions of others may exist.
+    /// The queues and lanes of queues that anything is known of; one without an entry is empty. Definitions of others may
+    /// exist.
     pub queues: std::collections::HashMap<QueueId, RecoveredQueue>,
     /// No queue has had this id or a higher one.
     pub next_queue_id: u64,
@@ -129,6 +133,8 @@ pub struct Recovered {
 pub struct RecoveredQueue {
     /// No message has had this position or a higher one.
     pub next_seq: u64,
+    /// Some of what waits may expire, because of a time to live of the queue or one of its own.
+    pub may_expire: bool,
     /// In the order of their positions.
     pub waiting: Vec<ColdRange>,
 }

@@ -149,7 +149,7 @@ fn messages_of_queues_that_are_not_there_are_dropped() {
     let rows = rows_with(&[vhost(), queue(1, "q")]);
     let mut rows = rows;
     let range = ColdRange { first_seq: 1, end_seq: 2, count: 1, bytes: 10, redelivered: false };
-    let waiting = RecoveredQueue { next_seq: 2, waiting: vec![range] };
+    let waiting = RecoveredQueue { next_seq: 2, may_expire: false, waiting: vec![range] };
     let queues = HashMap::from([(QueueId(1), waiting.clone()), (QueueId(2), waiting)]);
     Broker::open(Config::default(), rows.store.clone(), Recovered { queues, ..rows.recovered() }).unwrap();
     let dropped = |entry: &Entry| matches!(entry, Entry::DropQueue(QueueId(2)));

@@ -8,6 +8,7 @@ use super::leaving::{Leaving, Shrink};
 use super::state::QueueState;
 use super::{Got, Queue};
 use crate::broker::outbox::{Outbox, Wakes};
+use crate::storage::QueueId;
 use crate::storage::chunk::Run;
 use crate::storage::log;
 use crate::storage::store::{ColdTarget, Loaded, RecoveredQueue};
@@ -135,7 +136,7 @@ impl ColdTarget for Queue {
         }
     }
 
-    fn spilled(self: Arc<Self>, runs: Vec<Run>) {
+    fn spilled(self: Arc<Self>, _: QueueId, runs: Vec<Run>) {
         let is_some = !runs.is_empty();
         self.lock().spilled(runs);
         // Only now, so that what was released is not spilled again before.

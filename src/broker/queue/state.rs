@@ -164,7 +164,7 @@ impl QueueState {
         let (mut epoch, mut resident_bytes) = (Epoch::NONE, u64::MAX);
         if let Some(store) = self.store.as_ref().filter(|_| self.is_durable) {
             if chunk.persistence() != Persistence::None {
-                epoch = store.log.enqueue(self.id, run.first_seq, chunk);
+                epoch = store.log.enqueue(self.id, run.first_seq, None, chunk);
             }
             resident_bytes = store.queue_resident_bytes;
         }

@@ -455,7 +455,7 @@ fn deliveries_that_need_no_ack_are_settled_in_one_range() {
     disk.keep_all();
     peer.send(&Frames::on(1).basic(consume("d", true)).bytes);
     assert_eq!(peer.receive(9).len(), 2);
-    let settled: Vec<_> = disk.take().1.settled.into_values().collect();
+    let settled: Vec<_> = disk.take().1.settled.into_iter().map(|(_, ranges)| ranges).collect();
     assert_eq!(settled, [[(0, 2)]]);
 }
 

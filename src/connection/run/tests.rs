@@ -99,7 +99,7 @@ fn others_are_read_while_the_log_is_behind() {
     run(&disk, async |client| {
         let log = &disk.0.log;
         let (chunk, queue) = (crate::storage::chunk::Chunk::of_one(vec![0; 2000]), crate::storage::QueueId(0));
-        log.enqueue(queue, 0, &chunk);
+        log.enqueue(queue, 0, None, &chunk);
         assert!(log.is_behind());
         client.send(Frames::on(1).publish(("", "d"), false, b"transient", 1).get("d", true).get("d", true)).await;
         assert_eq!((client.receive().await, client.receive().await), (GET_OK, GET_EMPTY));

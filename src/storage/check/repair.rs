@@ -76,10 +76,8 @@ fn tell(report: &Report, repaired: &mut Repaired) {
 }
 
 fn go_on(mut engine: Engine, report: &Report, mendings: Vec<Mending>, repaired: &mut Repaired) -> Result<(), String> {
-    for (id, queue) in &report.queues {
-        for &(from, to) in &queue.lost_ranges {
-            engine.core.log.settle(*id, from, to);
-        }
+    for &(lane, from, to) in report.queues.values().flat_map(|queue| &queue.lost_ranges) {
+        engine.core.log.settle(lane, from, to);
     }
     if !mendings.is_empty() {
         let (changes, why): (Vec<Change>, Vec<String>) =

@@ -304,6 +304,23 @@ fn what_is_no_checkpoint_is_refused_with_its_path() {
 }
 
 #[test]
+fn an_older_format_is_read_and_becomes_the_newest_when_it_is_written() {
+    let (updates, states) = series(&mut Random::new(9), 2);
+    let (disk, checkpoint) = written(&updates[..1]);
+    let transaction = checkpoint.database.as_ref().unwrap().begin_write().unwrap();
+    transaction.open_table(META).unwrap().insert("format", OLDEST_FORMAT).unwrap();
+    transaction.commit().unwrap();
+    drop(checkpoint);
+    let as_disk: Arc<dyn Disk> = disk.clone();
+    let mut checkpoint = Checkpoint::open(&as_disk).unwrap();
+    assert_eq!(checkpoint.read().unwrap(), states[1]);
+    checkpoint.write(&updates[1]).unwrap();
+    let transaction = checkpoint.database.as_ref().unwrap().begin_read().unwrap();
+    let format = transaction.open_table(META).unwrap().get("format").unwrap().unwrap().value();
+    assert_eq!((format, checkpoint.read().unwrap()), (FORMAT, states[2].clone()));
+}
+
+#[test]
 fn an_unknown_format_is_refused_with_what_to_do() {
     let (disk, checkpoint) = written(&[]);
     let transaction = checkpoint.database.as_ref().unwrap().begin_write().unwrap();
@@ -311,7 +328,7 @@ fn an_unknown_format_is_refused_with_what_to_do() {
     transaction.commit().unwrap();
     drop(checkpoint);
     let error = read(&disk).unwrap_err().to_string();
-    assert!(error.starts_with("/simulated/checkpoint has format 7"), "{error}");
+    assert!(error.starts_with("/simulated/checkpoint has format 8"), "{error}");
     assert!(error.contains("start the version that wrote it"), "{error}");
 }
 

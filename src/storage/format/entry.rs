@@ -13,6 +13,9 @@ pub(super) const SETTLE: u8 = 3;
 pub(super) const DELIVER: u8 = 4;
 pub(super) const DROP_QUEUE: u8 = 5;
 pub(super) const FOOTER: u8 = 6;
+/// As [`ENQUEUE`], with a time to live for each target.
+pub(super) const ENQUEUE_TTL: u8 = 7;
+pub(super) const RETURNS: u8 = 8;
 
 /// Appends a number in 7 bits a byte, the lowest first.
 pub fn push_number(out: &mut Vec<u8>, mut number: u64) {
@@ -44,12 +47,21 @@ pub fn push_define(out: &mut Vec<u8>, changes: &[Change]) {
     }
 }
 
+/// A queue that messages enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub queue: QueueId,
+    /// The position of the first message.
+    pub first_seq: u64,
+    /// How long they may stay there, counted from their publication; as long as they like if there is none.
+    pub ttl_ms: Option<u64>,
+}
+
 /// Messages that enter queues at consecutive positions.
 #[derive(Clone, Debug)]
 pub struct Enqueue<'a> {
-    /// The queues, and the position of the first message in each.
-    pub targets: SmallVec<[(QueueId, u64); 2]>,
-    /// Milliseconds since 1970.
+    pub targets: SmallVec<[Target; 2]>,
+    /// When they were published, in milliseconds since 1970.
     pub time_ms: u64,
     pub records: u64,
     /// The length of every record, or 0 if they differ.
@@ -60,11 +72,15 @@ pub struct Enqueue<'a> {
 }
 
 pub fn push_enqueue(out: &mut Vec<u8>, enqueue: &Enqueue<'_>) {
-    out.push(ENQUEUE);
+    let has_ttl = enqueue.targets.iter().any(|target| target.ttl_ms.is_some());
+    out.push(if has_ttl { ENQUEUE_TTL } else { ENQUEUE });
     push_number(out, enqueue.targets.len() as u64);
-    for &(queue, first_seq) in &enqueue.targets {
+    for &Target { queue, first_seq, ttl_ms } in &enqueue.targets {
         push_number(out, queue.0);
         push_number(out, first_seq);
+        if has_ttl {
+            push_number(out, ttl_ms.map_or(0, |ttl| ttl.saturating_add(1)));
+        }
     }
     push_number(out, enqueue.time_ms);
     push_number(out, enqueue.records);
@@ -86,6 +102,25 @@ pub fn push_ranges(out: &mut Vec<u8>, ranges: &[(u64, u64)]) {
     for &(first, end) in ranges {
         push_number(out, first - before);
         push_number(out, end - first);
+        before = end;
+    }
+}
+
+/// Messages of a queue have been returned so often: first and end of their positions and the count, ascending and apart.
+pub fn push_returns(out: &mut Vec<u8>, queue: QueueId, counts: &[(u64, u64, u32)]) {
+    out.push(RETURNS);
+    push_number(out, queue.0);
+    push_counts(out, counts);
+}
+
+/// As [`push_ranges`], each with its count behind it.
+pub fn push_counts(out: &mut Vec<u8>, counts: &[(u64, u64, u32)]) {
+    push_number(out, counts.len() as u64);
+    let mut before = 0;
+    for &(first, end, count) in counts {
+        push_number(out, first - before);
+        push_number(out, end - first);
+        push_number(out, u64::from(count));
         before = end;
     }
 }
@@ -131,6 +166,7 @@ pub enum EntryView<'a> {
     Define(Vec<Change>),
     Enqueue(Enqueue<'a>),
     Settle(QueueId, Vec<(u64, u64)>),
+    Returns(QueueId, Vec<(u64, u64, u32)>),
     Deliver(QueueId, u64),
     DropQueue(QueueId),
     Footer(Vec<FooterPiece>),
@@ -162,8 +198,9 @@ impl<'a, 'b> Entries<'a, 'b> {
         let from = self.at();
         let entry = match self.rest.byte()? {
             DEFINE => EntryView::Define(self.define()?),
-            ENQUEUE => return self.enqueue(from).map(EntryView::Enqueue),
+            code @ (ENQUEUE | ENQUEUE_TTL) => return self.enqueue(from, code == ENQUEUE_TTL).map(EntryView::Enqueue),
             SETTLE => EntryView::Settle(QueueId(self.rest.number()?), self.rest.ranges()?),
+            RETURNS => EntryView::Returns(QueueId(self.rest.number()?), self.rest.counts()?),
             DELIVER => EntryView::Deliver(QueueId(self.rest.number()?), self.rest.number()?),
             DROP_QUEUE => EntryView::DropQueue(QueueId(self.rest.number()?)),
             FOOTER => EntryView::Footer(self.footer()?),
@@ -186,11 +223,13 @@ impl<'a, 'b> Entries<'a, 'b> {
         Some(changes)
     }
 
-    fn enqueue(&mut self, from: usize) -> Option<Enqueue<'a>> {
+    fn enqueue(&mut self, from: usize, has_ttl: bool) -> Option<Enqueue<'a>> {
         let count = self.rest.number()?;
-        let mut targets = SmallVec::new();
+        let mut targets: SmallVec<[Target; 2]> = SmallVec::new();
         for _ in 0..count {
-            targets.push((QueueId(self.rest.number()?), self.rest.number()?));
+            let (queue, first_seq) = (QueueId(self.rest.number()?), self.rest.number()?);
+            let ttl_ms = if has_ttl { self.rest.number()?.checked_sub(1) } else { None };
+            targets.push(Target { queue, first_seq, ttl_ms });
         }
         let (time_ms, records, stride) = (self.rest.number()?, self.rest.number()?, self.rest.number()?);
         let length = self.rest.number()?;
@@ -202,7 +241,7 @@ impl<'a, 'b> Entries<'a, 'b> {
         let is_possible = records > 0
             && (records as u128) * (record::HEAD_BYTES as u128) <= u128::from(length)
             && (stride == 0 || u128::from(stride) * u128::from(records) == u128::from(length))
-            && targets.iter().all(|&(_, first): &(QueueId, u64)| first.checked_add(records).is_some());
+            && targets.iter().all(|target| target.first_seq.checked_add(records).is_some());
         let within = |&(first, end): &(usize, usize)| {
             let (first, end) = (first.max(start), end.min(start + bytes.len()));
             (first < end).then(|| (first - start, end - start))

@@ -1,6 +1,6 @@
 //! Reading numbers and bytes.
 
-use super::entry::{DEFINE, DELIVER, DROP_QUEUE, ENQUEUE, FOOTER, SETTLE};
+use super::entry::{DEFINE, DELIVER, DROP_QUEUE, ENQUEUE, ENQUEUE_TTL, FOOTER, RETURNS, SETTLE};
 
 /// Reads numbers and bytes from the front of a slice; `None` wherever it ends too early.
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +54,21 @@ impl<'a> Reader<'a> {
                     self.take(value)?;
                 }
             }
-            ENQUEUE => {
+            code @ (ENQUEUE | ENQUEUE_TTL) => {
                 let targets = self.number()?;
-                self.skip_numbers(targets.checked_mul(2)?.checked_add(3)?)?;
+                let numbers = if code == ENQUEUE_TTL { 3 } else { 2 };
+                self.skip_numbers(targets.checked_mul(numbers)?.checked_add(3)?)?;
                 self.prefixed()?;
             }
             SETTLE => {
                 self.number()?;
                 let ranges = self.number()?;
                 self.skip_numbers(ranges.checked_mul(2)?)?;
+            }
+            RETURNS => {
+                self.number()?;
+                let counts = self.number()?;
+                self.skip_numbers(counts.checked_mul(3)?)?;
             }
             DELIVER => self.skip_numbers(2)?,
             DROP_QUEUE => self.skip_numbers(1)?,
@@ -91,5 +97,19 @@ impl<'a> Reader<'a> {
             before = end;
         }
         Some(ranges)
+    }
+
+    /// As [`push_counts`](super::push_counts) writes them.
+    pub fn counts(&mut self) -> Option<Vec<(u64, u64, u32)>> {
+        let count = self.number()?;
+        let mut counts = Vec::new();
+        let mut before = 0u64;
+        for _ in 0..count {
+            let first = before.checked_add(self.number()?)?;
+            let end = first.checked_add(self.number()?)?;
+            counts.push((first, end, u32::try_from(self.number()?).ok()?));
+            before = end;
+        }
+        Some(counts)
     }
 }

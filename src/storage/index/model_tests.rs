@@ -7,13 +7,26 @@ use crate::model_testing::Random;
 
 const QUEUES: usize = 3;
 const RECORD_BYTES: u64 = 100;
+/// The last is a lane of the one before.
+const IDS: [QueueId; QUEUES] = [QueueId(0), QueueId(1), QueueId(1).lane(7)];
 
-/// The file of each waiting message.
+/// The file of each waiting message, and how often it was returned.
 #[derive(Default)]
 struct Plain {
     waiting: [BTreeMap<u64, u64>; QUEUES],
+    returned: [BTreeMap<u64, u32>; QUEUES],
+    may_expire: [bool; QUEUES],
     next_seq: [u64; QUEUES],
     delivered: [u64; QUEUES],
+}
+
+impl Plain {
+    fn forget_gone(&mut self) {
+        for queue in 0..QUEUES {
+            self.returned[queue].retain(|seq, _| self.waiting[queue].contains_key(seq));
+            self.may_expire[queue] &= !self.waiting[queue].is_empty();
+        }
+    }
 }
 
 struct World {
@@ -51,7 +64,11 @@ impl World {
         let wide = self.random.one_in(3);
         let place = self.place(count * RECORD_BYTES * if wide { 5 } else { 1 });
         let first = self.plain.next_seq[queue] + if self.random.one_in(5) { 2 } else { 0 };
-        self.index.enqueue(QueueId(queue as u64), Piece::new(first, count, place, count * RECORD_BYTES));
+        self.index.enqueue(IDS[queue], Piece::new(first, count, place, count * RECORD_BYTES));
+        if self.random.one_in(8) {
+            self.index.note_expiring(IDS[queue]);
+            self.plain.may_expire[queue] = true;
+        }
         self.plain.waiting[queue].extend((first..first + count).map(|seq| (seq, place.file)));
         self.plain.next_seq[queue] = first + count;
     }
@@ -61,15 +78,26 @@ impl World {
         let next = self.plain.next_seq[queue] as usize;
         let first = self.random.below(next + 1) as u64;
         let end = first + self.random.below(8) as u64;
-        self.index.settle(QueueId(queue as u64), first, end);
+        self.index.settle(IDS[queue], first, end);
         self.plain.waiting[queue].retain(|seq, _| !(first..end).contains(seq));
+        self.plain.forget_gone();
+    }
+
+    fn count_returns(&mut self) {
+        let queue = self.random.below(QUEUES);
+        let first = self.random.below(self.plain.next_seq[queue] as usize + 1) as u64;
+        let end = first + self.random.below(8) as u64;
+        let returns = self.random.within(1..4) as u32;
+        self.index.count_returns(IDS[queue], first, end, returns);
+        self.plain.returned[queue].extend((first..end).map(|seq| (seq, returns)));
+        self.plain.forget_gone();
     }
 
     fn deliver(&mut self) {
         let queue = self.random.below(QUEUES);
         if self.plain.next_seq[queue] > 0 {
             let through = self.random.below(self.plain.next_seq[queue] as usize + 1) as u64;
-            self.index.deliver(QueueId(queue as u64), through);
+            self.index.deliver(IDS[queue], through);
             self.plain.delivered[queue] = self.plain.delivered[queue].max(through);
         }
     }
@@ -78,7 +106,7 @@ impl World {
     fn relocate(&mut self) {
         let old = 1 + self.random.below(self.file as usize) as u64;
         self.new_file();
-        for queue in 0..QUEUES {
+        for (queue, id) in IDS.into_iter().enumerate() {
             let mut copied: Vec<Piece> = Vec::new();
             let waiting: Vec<u64> =
                 self.plain.waiting[queue].iter().filter(|(_, file)| **file == old).map(|(&seq, _)| seq).collect();
@@ -93,17 +121,22 @@ impl World {
                 }
                 self.plain.waiting[queue].insert(seq, self.file);
             }
-            self.index.relocate(QueueId(queue as u64), old, &copied);
+            self.index.relocate(id, old, &copied);
         }
         assert_eq!(self.index.files()[&old].pieces, 0);
+        self.plain.forget_gone();
     }
 
     fn drop_queue(&mut self) {
         let queue = self.random.below(QUEUES);
-        self.index.drop_queue(QueueId(queue as u64));
-        self.plain.waiting[queue].clear();
-        self.plain.next_seq[queue] = 0;
-        self.plain.delivered[queue] = 0;
+        self.index.drop_queue(IDS[queue].base());
+        for lane in (0..QUEUES).filter(|&lane| IDS[lane].base() == IDS[queue].base()) {
+            self.plain.waiting[lane].clear();
+            self.plain.next_seq[lane] = 0;
+            self.plain.delivered[lane] = 0;
+            assert!(self.index.queue(IDS[lane]).is_none());
+        }
+        self.plain.forget_gone();
     }
 
     /// Through the rows of a checkpoint.
@@ -120,8 +153,7 @@ impl World {
 
     fn check(&mut self) {
         let mut pieces: BTreeMap<u64, u64> = BTreeMap::new();
-        for queue in 0..QUEUES {
-            let id = QueueId(queue as u64);
+        for (queue, id) in IDS.into_iter().enumerate() {
             let waiting = &self.plain.waiting[queue];
             let found: Vec<u64> =
                 self.index.unsettled(id, 0, u64::MAX).into_iter().flat_map(|(from, to)| from..to).collect();
@@ -136,6 +168,7 @@ impl World {
                 known.pieces().map(|piece| known.settled.overlap(piece.first_seq, piece.end_seq)).sum();
             assert_eq!(settled, in_pieces, "what is settled is known only of pieces that there are");
             self.check_recovered(queue);
+            self.check_returns(queue);
             self.check_plan(queue);
         }
         for (number, file) in self.index.files() {
@@ -145,7 +178,8 @@ impl World {
     }
 
     fn check_recovered(&self, queue: usize) {
-        let known = self.index.queue(QueueId(queue as u64)).unwrap().recovered();
+        let known = self.index.queue(IDS[queue]).unwrap().recovered();
+        assert_eq!(known.may_expire, self.plain.may_expire[queue]);
         let (waiting, mark) = (&self.plain.waiting[queue], self.plain.delivered[queue]);
         for (redelivered, expected) in [(true, waiting.range(..mark).count()), (false, waiting.range(mark..).count())] {
             let range = known.waiting.iter().find(|range| range.redelivered == redelivered);
@@ -154,10 +188,19 @@ impl World {
         }
     }
 
+    fn check_returns(&self, queue: usize) {
+        let (waiting, returned) = (&self.plain.waiting[queue], &self.plain.returned[queue]);
+        let found = self.index.unsettled_with_returns(IDS[queue], 0, u64::MAX).into_iter();
+        let found = found.flat_map(|(from, to, returns)| (from..to).map(move |seq| (seq, returns)));
+        assert!(found.eq(waiting.keys().map(|seq| (*seq, returned.get(seq).copied().unwrap_or(0)))));
+        let kept: u64 = self.index.queue(IDS[queue]).unwrap().returned.iter().map(|(first, end, _)| end - first).sum();
+        assert_eq!(kept, returned.len() as u64, "nothing is kept of messages that are gone");
+    }
+
     fn check_plan(&mut self, queue: usize) {
         let from = self.random.below(self.plain.next_seq[queue] as usize + 2) as u64;
         let expected = self.plain.waiting[queue].range(from..).next();
-        let plan = self.index.plan(QueueId(queue as u64), from, u64::MAX);
+        let plan = self.index.plan(IDS[queue], from, u64::MAX);
         assert_eq!(plan.map(|plan| (plan.from_seq, plan.piece.place.file)), expected.map(|(&seq, &file)| (seq, file)));
     }
 }
@@ -167,18 +210,40 @@ fn the_index_knows_just_what_waits() {
     for seed in 0..300 {
         let mut world = World::new(seed);
         for _ in 0..60 {
-            match world.random.below(20) {
+            match world.random.below(23) {
                 0..9 => world.enqueue(),
                 9..15 => world.settle(),
                 15 => world.deliver(),
                 16 => world.relocate(),
                 17 => world.restart(),
                 18 => world.new_file(),
+                20..23 => world.count_returns(),
                 _ if world.random.one_in(4) => world.drop_queue(),
                 _ => {}
             }
             world.check();
         }
+    }
+}
+
+/// As programs wrote and read them that knew nothing of returns and expirations.
+#[test]
+fn the_row_of_a_queue_that_needs_nothing_new_is_as_it_ever_was() {
+    let mut index = Index::default();
+    index.add_file(1, FileKind::Journal, 32);
+    let (plain, other) = (QueueId(1), QueueId(2));
+    for id in [plain, other] {
+        index.enqueue(id, Piece::new(0, 3, Place { file: 1, offset: 32, len: 400 }, 300));
+        index.settle(id, 1, 2);
+    }
+    index.note_expiring(other);
+    index.count_returns(other, 0, 3, 5);
+    let old = [3, 0, 1, 0, 3, 1, 32, 0x90, 3, 0xAC, 2, 1, 1, 1];
+    assert_eq!(index.queue(plain).unwrap().encode(None), old);
+    let new = [&old[..], &[1, 2, 0, 1, 5, 1, 1, 5]].concat();
+    assert_eq!(index.queue(other).unwrap().encode(None), new);
+    for cut in old.len() + 1..new.len() {
+        assert!(index.restore(other, &new[..cut]).is_none());
     }
 }
 

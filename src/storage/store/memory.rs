@@ -5,11 +5,33 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Cold, LoadRequest, Loaded, SpillRequest, Store};
 use crate::storage::chunk::{Chunk, Run};
+use crate::storage::format::Target;
 use crate::storage::log::{Contents, Entry, Log, SyncPolicy, Work};
 use crate::storage::record::flags;
 use crate::storage::{Epoch, QueueId};
 
-type Records = BTreeMap<(QueueId, u64), (Epoch, Vec<u8>)>;
+type Records = BTreeMap<(QueueId, u64), Kept>;
+
+/// A message on disk.
+#[derive(Clone)]
+struct Kept {
+    epoch: Epoch,
+    time_ms: u64,
+    /// 0 if there is none.
+    deadline_ms: u64,
+    returns: u32,
+    record: Vec<u8>,
+}
+
+impl Kept {
+    fn run(self, queue: QueueId, seq: u64) -> Run {
+        let chunk = Chunk::of_one(self.record);
+        chunk.published_at(self.time_ms);
+        let mut run = Run::of_records(&chunk, 0, 1, seq, self.epoch);
+        (run.lane, run.returns, run.deadline_ms) = (queue.level(), self.returns, self.deadline_ms);
+        run
+    }
+}
 
 #[derive(Default)]
 struct Inner {
@@ -110,7 +132,7 @@ impl MemoryDisk {
     }
 
     pub fn is_dropped(&self, queue: QueueId) -> bool {
-        self.lock().dropped.contains(&queue)
+        self.lock().dropped.contains(&queue.base())
     }
 
     /// Leaves no room to spill anything.
@@ -142,7 +164,7 @@ impl MemoryDisk {
                 if !is_full {
                     self.lock().spill(queue, &runs);
                 }
-                target.spilled(if is_full { Vec::new() } else { runs });
+                target.spilled(queue, if is_full { Vec::new() } else { runs });
             }
         }
     }
@@ -169,32 +191,40 @@ impl Inner {
                 Entry::Define(_) => {}
                 Entry::DropQueue(queue) => {
                     self.dropped.insert(*queue);
-                    self.journal.retain(|(of, _), _| of != queue);
+                    self.journal.retain(|(of, _), _| of.base() != *queue);
                 }
                 Entry::Enqueue { chunk, targets } => {
-                    for &(queue, first_seq) in targets {
-                        self.enqueue(epoch, queue, first_seq, chunk);
-                    }
+                    let time_ms = if chunk.time_ms() == 0 { contents.time_ms } else { chunk.time_ms() };
+                    targets.iter().for_each(|target| self.enqueue(epoch, target, chunk, time_ms));
                 }
             }
         }
-        for (queue, settled) in &contents.settled {
-            for &(first_seq, end_seq) in settled {
-                self.journal.retain(|(of, seq), _| of != queue || !(first_seq..end_seq).contains(seq));
+        for (queue, counts) in contents.returned.iter() {
+            for (first_seq, end_seq, returns) in counts.iter() {
+                let kept = self.journal.range_mut((queue, first_seq)..(queue, end_seq));
+                kept.for_each(|(_, kept)| kept.returns = returns);
             }
         }
-        for (&queue, &through) in &contents.delivered {
+        for (queue, settled) in contents.settled.iter() {
+            for &(first_seq, end_seq) in settled {
+                self.journal.retain(|(of, seq), _| *of != queue || !(first_seq..end_seq).contains(seq));
+            }
+        }
+        for (queue, &through) in contents.delivered.iter() {
             let mark = self.delivered.entry(queue).or_default();
             *mark = through.max(*mark);
         }
     }
 
-    fn enqueue(&mut self, epoch: Epoch, queue: QueueId, first_seq: u64, chunk: &Chunk) {
-        assert!(!self.dropped.contains(&queue), "nothing is logged of a queue that was dropped");
+    fn enqueue(&mut self, epoch: Epoch, target: &Target, chunk: &Chunk, time_ms: u64) {
+        let &Target { queue, first_seq, ttl_ms } = target;
+        assert!(!self.dropped.contains(&queue.base()), "nothing is logged of a queue that was dropped");
+        let deadline_ms = ttl_ms.map_or(0, |ttl| time_ms + ttl);
         for (index, seq) in (0..chunk.records()).zip(first_seq..) {
             if chunk.record(index).flags() & flags::PERSISTENT != 0 {
-                let bytes = chunk.bytes_of(index, index + 1).to_vec();
-                let before = self.journal.insert((queue, seq), (epoch, bytes));
+                let record = chunk.bytes_of(index, index + 1).to_vec();
+                let kept = Kept { epoch, time_ms, deadline_ms, returns: 0, record };
+                let before = self.journal.insert((queue, seq), kept);
                 assert!(before.is_none(), "a position is used once");
             }
         }
@@ -203,8 +233,10 @@ impl Inner {
     fn spill(&mut self, queue: QueueId, runs: &[Run]) {
         for run in runs {
             for (record, seq) in run.records().zip(run.first_seq..) {
-                let bytes = [record.prefix(), record.body()].concat();
-                let before = self.spilled.insert((queue, seq), (run.epoch, bytes));
+                let record = [record.prefix(), record.body()].concat();
+                let &Run { epoch, deadline_ms, returns, .. } = run;
+                let kept = Kept { epoch, time_ms: run.time_ms(), deadline_ms, returns, record };
+                let before = self.spilled.insert((queue, seq), kept);
                 assert!(before.is_none(), "a message is spilled once");
             }
         }
@@ -214,18 +246,18 @@ impl Inner {
         let positions = || (load.queue, load.from_seq)..(load.queue, load.to_seq);
         let all = self.journal.range(positions()).chain(self.spilled.range(positions()));
         // What is in both is the same in both.
-        let all: BTreeMap<u64, (Epoch, Vec<u8>)> = all.map(|(&(_, seq), found)| (seq, found.clone())).collect();
+        let all: BTreeMap<u64, Kept> = all.map(|(&(_, seq), found)| (seq, found.clone())).collect();
         let mut runs = Vec::new();
         let (mut bytes, mut through_seq) = (0, load.to_seq);
-        for (seq, (epoch, record)) in all {
+        for (seq, kept) in all {
             if runs.len() == most || bytes >= load.max_bytes {
                 through_seq = seq;
                 break;
             }
-            bytes += record.len();
-            runs.push(Run::of_records(&Chunk::of_one(record), 0, 1, seq, epoch));
+            bytes += kept.record.len();
+            runs.push(kept.run(load.queue, seq));
         }
         self.spilled.retain(|(of, seq), _| *of != load.queue || !(load.from_seq..through_seq).contains(seq));
-        Loaded { from_seq: load.from_seq, through_seq, runs }
+        Loaded { queue: load.queue, from_seq: load.from_seq, through_seq, runs }
     }
 }

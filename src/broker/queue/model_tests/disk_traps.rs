@@ -324,7 +324,7 @@ fn what_cannot_be_read_is_neither_lost_nor_asked_for_at_once() {
     let client = Client::new(0);
     client.consume(&stand.queue, 0, Consume::PLAIN);
     stand.disk.drop_request();
-    stand.queue.clone().loaded(Loaded { from_seq: 0, through_seq: 0, runs: Vec::new() });
+    stand.queue.clone().loaded(Loaded { queue: stand.queue.id, from_seq: 0, through_seq: 0, runs: Vec::new() });
     assert_eq!((stand.is_loading(), stand.queue.counts().0), (false, 10));
     stand.enqueue(10..11);
     stand.sync();
@@ -364,7 +364,8 @@ fn what_was_found_at_start_is_loaded_for_who_wants_it() {
         bytes: bytes * (end_seq - first_seq),
         redelivered,
     };
-    let found = RecoveredQueue { next_seq: 10, waiting: vec![range(0, 4, true), range(4, 10, false)] };
+    let waiting = vec![range(0, 4, true), range(4, 10, false)];
+    let found = RecoveredQueue { next_seq: 10, may_expire: false, waiting };
     let queue = Queue::recovered(definition("q", true, false), before.queue.id, &before.store, &found);
     let after = Stand { queue, ..before };
     assert_eq!((after.queue.counts().0, after.is_loading()), (10, false));
