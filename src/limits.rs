@@ -25,6 +25,21 @@ pub const RECENT_HISTORY_MAX_BYTES: usize = 64 * MIB as usize;
 /// The longest short string: names of exchanges, queues, consumers and virtual hosts, routing keys, reply texts.
 pub const SHORT_STRING_MAX_BYTES: usize = 255;
 
+/// The longest regular expression of a permission.
+pub const PATTERN_MAX_BYTES: usize = 4096;
+
+/// Steps back that matching one name against such an expression may take; more, and it does not match.
+pub const PATTERN_BACKTRACKS_MAX: usize = 100_000;
+
+/// Permissions that a connection remembers to have (RabbitMQ's channels remember as many).
+pub const PERMISSION_CACHE_MAX: usize = 12;
+
+/// Tags of one user or virtual host.
+pub const TAGS_MAX: usize = 64;
+
+/// The longest description of a virtual host.
+pub const DESCRIPTION_MAX_BYTES: usize = 4096;
+
 /// Size of a thread's read buffer: the most that one read takes from a socket.
 pub const READ_BUFFER_BYTES: usize = 256 * 1024;
 

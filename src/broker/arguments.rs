@@ -9,6 +9,7 @@ mod term;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use amq_protocol::types::{AMQPValue, FieldTable};
@@ -60,6 +61,21 @@ impl QueueType {
             Some(AMQPValue::LongString(name)) if name.as_bytes() == b"quorum" => QueueType::Quorum,
             _ => QueueType::Classic,
         }
+    }
+
+    /// As `x-queue-type` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            QueueType::Classic => "classic",
+            QueueType::Quorum => "quorum",
+        }
+    }
+
+    /// The type that goes by this name, or by RabbitMQ's inner one.
+    pub fn named(name: &str) -> Option<QueueType> {
+        [QueueType::Classic, QueueType::Quorum]
+            .into_iter()
+            .find(|kind| [kind.name(), kind.rabbit_name()].contains(&name))
     }
 
     /// What RabbitMQ calls the type in texts.
@@ -164,6 +180,33 @@ pub fn validate_queue(queue: Resource<'_>, properties: QueueProperties<'_>) -> R
 /// 406 for an alternate exchange that is no name.
 pub fn validate_exchange(exchange: Resource<'_>, arguments: &FieldTable) -> Result<(), Fault> {
     validate_exchange_name(exchange, arguments, "alternate-exchange")
+}
+
+/// The exchange that an argument names, such as `x-dead-letter-exchange`.
+///
+/// # Errors
+/// 406 if the value is no name.
+pub fn exchange_named_by<'a>(
+    resource: Resource<'_>,
+    arguments: &'a FieldTable,
+    argument: &str,
+) -> Result<Option<Cow<'a, str>>, Fault> {
+    validate_exchange_name(resource, arguments, argument)?;
+    let value = arguments.inner().get(argument).and_then(AMQPValue::as_long_string);
+    Ok(value.map(|name| String::from_utf8_lossy(name.as_bytes())))
+}
+
+/// The arguments of a queue that names no type, with the one that its virtual host has for such queues; `None` if it names
+/// one, or cannot be of that type.
+pub fn with_default_queue_type(default: QueueType, properties: QueueProperties<'_>) -> Option<FieldTable> {
+    let QueueProperties { durable, exclusive, auto_delete, arguments } = properties;
+    let can_be = default == QueueType::Classic || (durable && !exclusive && !auto_delete);
+    if !can_be || arguments.contains_key("x-queue-type") {
+        return None;
+    }
+    let mut arguments = arguments.clone();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(default.name().into()));
+    Some(arguments)
 }
 
 /// Checks whether the server may choose the name.

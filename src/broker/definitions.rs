@@ -6,27 +6,42 @@
 //!
 //! ```text
 //! key                                               value
-//! 01 name: str                                      version                        virtual host
-//! 02 name: str                                      version  salt: 4 bytes  SHA-256: 32 bytes
-//!                                                   tags: u16  tag: str ...        user
+//! 01 name: str                                      version  flags  description: str
+//!                                                   queue type: str
+//!                                                   tags: u16  tag: str ...        virtual host
+//! 02 name: str                                      version  algorithm
+//!                                                   salt: 4 bytes  digest
+//!                                                   tags: u16  tag: str ...
+//!                                                   limits  limit: i64 ...         user
 //! 03 vhost: str  name: str                          version  type  flags
 //!                                                   arguments: table               exchange
 //! 04 id: u64                                        version  flags  vhost: str  name: str
 //!                                                   arguments: table               queue
 //! 05 vhost: str  destination  source: str           version
 //!    routing key: str  digest                       arguments: table               binding
+//! 06 vhost: str  user: str                          version  configure: str
+//!                                                   write: str  read: str          permission
+//! 07 vhost: str  user: str  exchange: str           version  write: str  read: str topic permission
 //!
-//! version      01
+//! version      02 of virtual hosts and users, else 01
 //! type         01 direct   02 fanout   03 topic   04 headers   05 x-consistent-hash   06 x-modulus-hash
 //!              07 x-random   08 x-local-random   09 x-recent-history
-//! flags        bit 0 auto-delete   bit 1 internal (exchanges only)
+//! flags        bit 0 auto-delete, of virtual hosts: protected from deletion   bit 1 internal (exchanges only)
+//! queue type   the default one of the virtual host, empty if there is none
+//! algorithm    00 no password: no salt, no digest   01 SHA-256: 32 bytes   02 SHA-512: 64   03 MD5: 16
+//! limits       bit 0 there is one of connections   bit 1 of channels
 //! destination  04 id: u64 (a queue)   03 name: str (an exchange)
-//! digest       of the arguments as the value has them: nothing if there are none, else their SHA-256
+//! digest       in a key: of the arguments as the value has them: nothing if there are none, else their SHA-256
 //! ```
+//!
+//! Version 01 of a virtual host had nothing after the version, that of a user no algorithm, which was SHA-256, and no
+//! limits. Both are from before there were permissions.
 //!
 //! Keys sort so that whatever a row refers to comes before it. What is to be added later gets a new version of its
 //! kind: bytes after the end, flags, types and versions that are not known here are refused, never dropped, so that
 //! an older broker does not lose what a newer one wrote.
+
+mod access;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,19 +51,24 @@ use sha2::{Digest, Sha256};
 
 use crate::broker::binding::{Binding, Destination};
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
+use crate::broker::permission::{PermissionDefinition, TopicPermissionDefinition};
 use crate::broker::queue::{Queue, QueueDefinition, QueueId};
-use crate::broker::user::{PASSWORD_HASH_BYTES, PasswordHash};
+use crate::broker::user::UserDefinition;
+use crate::broker::vhost::VHostMetadata;
 use crate::storage::log::Change;
 pub use crate::storage::queue_key;
 use crate::wire::table::{self, TableError};
 
-const VERSION: u8 = 1;
+/// The version of rows of virtual hosts and users that came with permissions.
+const WITH_PERMISSIONS: u8 = 2;
 
 const VHOST: u8 = 1;
 const USER: u8 = 2;
 const EXCHANGE: u8 = 3;
 const QUEUE: u8 = 4;
 const BINDING: u8 = 5;
+const PERMISSION: u8 = 6;
+const TOPIC_PERMISSION: u8 = 7;
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
@@ -70,12 +90,9 @@ const KINDS: [(ExchangeKind, u8); 9] = [
 pub enum Definition {
     VHost {
         name: Arc<str>,
+        metadata: VHostMetadata,
     },
-    User {
-        name: Arc<str>,
-        password: PasswordHash,
-        tags: Vec<Arc<str>>,
-    },
+    User(UserDefinition),
     /// A durable one.
     Exchange {
         vhost: Arc<str>,
@@ -87,6 +104,8 @@ pub enum Definition {
         definition: QueueDefinition,
     },
     Binding(BindingDefinition),
+    Permission(PermissionDefinition),
+    TopicPermission(TopicPermissionDefinition),
 }
 
 /// A binding whose both ends are durable.
@@ -124,10 +143,12 @@ pub enum Flaw {
     TooLong,
     #[error("a name in it is not UTF-8")]
     NotText,
-    #[error("it has version {0}, and this broker knows version {VERSION} only")]
-    UnknownVersion(u8),
+    #[error("it has version {version}, and this broker knows them up to {known} only")]
+    UnknownVersion { version: u8, known: u8 },
     #[error("its {field} is {code:#04x}, which this broker does not know")]
     UnknownCode { field: &'static str, code: u8 },
+    #[error("its default queue type is none that this broker knows")]
+    UnknownQueueType,
     #[error("its arguments are damaged: {0}")]
     Arguments(#[from] TableError),
     #[error("its key is that of other arguments")]
@@ -166,23 +187,25 @@ impl Definition {
 
     pub fn key(&self) -> Vec<u8> {
         match self {
-            Definition::VHost { name } => key_of(VHOST, &[name]),
-            Definition::User { name, .. } => key_of(USER, &[name]),
+            Definition::VHost { name, .. } => key_of(VHOST, &[name]),
+            Definition::User(user) => key_of(USER, &[&user.name]),
             Definition::Exchange { vhost, definition } => key_of(EXCHANGE, &[vhost, &definition.name]),
             Definition::Queue { id, .. } => queue_key(*id),
             Definition::Binding(binding) => binding.key(),
+            Definition::Permission(permission) => key_of(PERMISSION, &[&permission.vhost, &permission.user]),
+            Definition::TopicPermission(topic) => {
+                key_of(TOPIC_PERMISSION, &[&topic.vhost, &topic.user, &topic.exchange])
+            }
         }
     }
 
     pub fn value(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let mut out = vec![newest_version(self.key()[0])];
         match self {
-            Definition::VHost { .. } => {}
-            Definition::User { password, tags, .. } => {
-                out.extend(password.to_bytes());
-                out.extend(short(tags.len()).to_be_bytes());
-                tags.iter().for_each(|tag| push(&mut out, tag.as_bytes()));
-            }
+            Definition::VHost { metadata, .. } => access::push_vhost(&mut out, metadata),
+            Definition::User(user) => access::push_user(&mut out, user),
+            Definition::Permission(permission) => access::push_permission(&mut out, permission),
+            Definition::TopicPermission(topic) => access::push_topic_permission(&mut out, topic),
             Definition::Exchange { definition, .. } => {
                 out.push(KINDS.iter().find(|(kind, _)| *kind == definition.kind).expect("every kind has a code").1);
                 out.push(flag(definition.auto_delete, AUTO_DELETE) | flag(definition.internal, INTERNAL));
@@ -259,29 +282,40 @@ fn flag(is_set: bool, bit: u8) -> u8 {
     if is_set { bit } else { 0 }
 }
 
+/// Whether a row is of a user, and from before there were permissions: everyone had all of them.
+pub fn is_user_without_permissions(key: &[u8], value: &[u8]) -> bool {
+    key.first() == Some(&USER) && value.first().is_some_and(|version| *version < WITH_PERMISSIONS)
+}
+
+fn newest_version(kind: u8) -> u8 {
+    match kind {
+        VHOST | USER => WITH_PERMISSIONS,
+        _ => 1,
+    }
+}
+
 fn read(key: &[u8], value: &[u8]) -> Result<Definition, Flaw> {
     let (mut key, mut value) = (Reader(key), Reader(value));
-    let read: fn(&mut Reader<'_>, &mut Reader<'_>) -> Result<Definition, Flaw> = match key.u8()? {
-        VHOST => |key, _| Ok(Definition::VHost { name: key.name()? }),
-        USER => read_user,
+    let kind = key.u8()?;
+    let read: fn(&mut Reader<'_>, &mut Reader<'_>) -> Result<Definition, Flaw> = match kind {
+        VHOST => access::read_vhost,
+        USER => access::read_user,
         EXCHANGE => read_exchange,
         QUEUE => read_queue,
         BINDING => read_binding,
+        PERMISSION => access::read_permission,
+        TOPIC_PERMISSION => access::read_topic_permission,
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     };
-    value.version()?;
+    let read = match (kind, value.version(newest_version(kind))?) {
+        (VHOST, 1) => access::read_first_vhost,
+        (USER, 1) => access::read_first_user,
+        _ => read,
+    };
     let definition = read(&mut key, &mut value)?;
     key.end()?;
     value.end()?;
     Ok(definition)
-}
-
-fn read_user(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
-    let name = key.name()?;
-    let password = PasswordHash::from_bytes(value.array::<PASSWORD_HASH_BYTES>()?);
-    let tags = value.u16()?;
-    let tags = (0..tags).map(|_| value.name()).collect::<Result<_, _>>()?;
-    Ok(Definition::User { name, password, tags })
 }
 
 fn read_exchange(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
@@ -353,6 +387,10 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
+    fn i64(&mut self) -> Result<i64, Flaw> {
+        self.array().map(i64::from_be_bytes)
+    }
+
     fn queue_id(&mut self) -> Result<QueueId, Flaw> {
         self.array().map(|bytes| QueueId(u64::from_be_bytes(bytes)))
     }
@@ -376,10 +414,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn version(&mut self) -> Result<(), Flaw> {
+    fn version(&mut self, known: u8) -> Result<u8, Flaw> {
         match self.u8()? {
-            VERSION => Ok(()),
-            version => Err(Flaw::UnknownVersion(version)),
+            version if (1..=known).contains(&version) => Ok(version),
+            version => Err(Flaw::UnknownVersion { version, known }),
         }
     }
 
@@ -423,6 +461,14 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
                 BoundTo::Exchange(name) => format!("exchange '{name}'"),
             };
             format!("a binding from exchange '{}' to {destination} in vhost '{vhost}'", key.name()?)
+        }
+        PERMISSION => {
+            let vhost = key.name()?;
+            format!("the permission of user '{}' in vhost '{vhost}'", key.name()?)
+        }
+        TOPIC_PERMISSION => {
+            let (vhost, user) = (key.name()?, key.name()?);
+            format!("the topic permission of user '{user}' on exchange '{}' in vhost '{vhost}'", key.name()?)
         }
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     })

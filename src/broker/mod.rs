@@ -1,5 +1,8 @@
 //! The model: virtual hosts, exchanges, bindings, queues and users. Synchronous, without I/O.
 
+pub mod access;
+pub mod administration;
+pub mod admission;
 pub mod alarm;
 pub mod arguments;
 pub mod binding;
@@ -8,7 +11,11 @@ pub mod exchange;
 pub mod message;
 mod open;
 pub mod outbox;
+pub mod password;
+pub mod pattern;
+pub mod permission;
 pub mod queue;
+pub mod quota;
 pub mod router;
 #[cfg(test)]
 mod simulation;
@@ -17,16 +24,18 @@ pub(crate) mod test_rows;
 pub mod user;
 pub mod vhost;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use dashmap::DashMap;
 
 use self::alarm::Alarm;
 pub use self::open::OpenError;
 use self::outbox::{Item, Outbox, Wakes};
+use self::permission::Permissions;
 use self::queue::{Leaving, Queue};
-use self::user::UserStore;
+use self::quota::ConnectionSlot;
+use self::user::{User, UserStore};
 use self::vhost::VHost;
 use crate::config::Config;
 use crate::connection::sasl::Sasl;
@@ -40,13 +49,23 @@ const KEPT_WHEN_SHORT_BY_ALL_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
+/// A connection that is open, as others see it.
+pub struct OpenConnection {
+    pub user: Arc<User>,
+    pub vhost: Arc<VHost>,
+    pub outbox: Arc<Outbox>,
+}
+
 /// Everything that connections share.
 pub struct Broker {
     pub config: Config,
     pub users: UserStore,
+    pub permissions: Permissions,
     pub sasl: Sasl,
     vhosts: DashMap<Arc<str>, Arc<VHost>>,
-    connections: DashMap<ConnectionId, Arc<Outbox>>,
+    /// Held by whoever changes users, virtual hosts or permissions.
+    administration: Mutex<()>,
+    connections: DashMap<ConnectionId, OpenConnection>,
     next_connection: AtomicU64,
     pub alarm: Alarm,
     stopping: AtomicBool,
@@ -55,23 +74,18 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker of which nothing outlives the process.
-    pub fn new(config: Config) -> Arc<Broker> {
-        let users = config.user_store();
-        let vhosts: Vec<Arc<str>> = config.vhosts.iter().map(|name| name.as_str().into()).collect();
-        let vhosts = vhosts.into_iter().map(|name| (name.clone(), VHost::new(name)));
-        Broker::build(config, users, vhosts, None)
-    }
-
     fn build(
         config: Config,
         users: UserStore,
+        permissions: Permissions,
         vhosts: impl Iterator<Item = (Arc<str>, Arc<VHost>)>,
         store: Option<Arc<Store>>,
     ) -> Arc<Broker> {
         Arc::new(Broker {
             users,
+            permissions,
             sasl: config.sasl(),
+            administration: Mutex::new(()),
             vhosts: vhosts.collect(),
             store,
             connections: DashMap::new(),
@@ -107,11 +121,19 @@ impl Broker {
         self.connections.len()
     }
 
-    /// Enters an open connection. Once the broker is stopping, it is told to close at once.
-    pub fn register(&self, id: ConnectionId, outbox: &Arc<Outbox>) {
-        self.connections.insert(id, outbox.clone());
+    /// Enters an open connection. It is told to close at once if the broker is stopping, and if its user, to whom `slot`
+    /// belongs, or its virtual host has been deleted meanwhile: whoever deletes them tells only those that are entered.
+    pub fn register(&self, id: ConnectionId, connection: OpenConnection, slot: &ConnectionSlot) {
+        let (user, vhost) = (connection.user.clone(), connection.vhost.clone());
+        self.connections.insert(id, connection);
         if self.is_stopping() {
             self.close_all(SHUTDOWN_REASON);
+        }
+        if !self.users.knows(&user.name, slot) {
+            self.close(id, &administration::deleted_reason(&user.name));
+        }
+        if !self.vhost(vhost.name()).is_some_and(|current| Arc::ptr_eq(&current, &vhost)) {
+            self.close(id, &vhost.deleted_reason());
         }
     }
 
@@ -130,19 +152,36 @@ impl Broker {
     }
 
     fn close_all(&self, reason: &str) {
-        let mut wakes = Wakes::default();
-        for outbox in &self.connections {
-            outbox.push(Item::Close { reason: reason.to_owned() }, &mut wakes);
-            outbox.notify(&mut wakes);
+        self.close_connections(|_| true, reason);
+    }
+
+    fn close(&self, id: ConnectionId, reason: &str) {
+        if let Some(open) = self.connections.get(&id) {
+            open.close(reason, &mut Wakes::default());
         }
+    }
+
+    /// Has all of these connections closed with 320 and this reason. Returns how many there are.
+    pub fn close_connections(&self, which: impl Fn(&OpenConnection) -> bool, reason: &str) -> usize {
+        let mut wakes = Wakes::default();
+        let which = self.connections.iter().filter(|open| which(open));
+        which.map(|open| open.close(reason, &mut wakes)).count()
     }
 
     /// Has every connection look at the alarm.
     pub fn notify_all(&self) {
         let mut wakes = Wakes::default();
-        for outbox in &self.connections {
-            outbox.notify(&mut wakes);
+        for open in &self.connections {
+            open.outbox.notify(&mut wakes);
         }
+    }
+}
+
+impl OpenConnection {
+    /// 320 with this reason.
+    fn close(&self, reason: &str, wakes: &mut Wakes) {
+        self.outbox.push(Item::Close { reason: reason.to_owned() }, wakes);
+        self.outbox.notify(wakes);
     }
 }
 

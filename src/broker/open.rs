@@ -1,13 +1,17 @@
 //! Starting a broker over what its store has: rows become virtual hosts, users, exchanges, queues and bindings.
 
+mod grants;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::binding::{Binding, Destination};
-use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError};
+use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError, is_user_without_permissions};
+use super::pattern::InvalidPattern;
+use super::permission::{PermissionDefinition, Permissions, TopicPermissionDefinition};
 use super::queue::{Queue, QueueDefinition, QueueId};
-use super::user::UserStore;
-use super::vhost::VHost;
+use super::user::{UserDefinition, UserStore};
+use super::vhost::{VHost, VHostMetadata};
 use super::{Broker, arguments::Resource};
 use crate::config::{Config, UserConfig};
 use crate::storage::log::Change;
@@ -21,11 +25,28 @@ pub enum OpenError {
     /// Nothing deletes a virtual host and leaves what is in it.
     #[error("{what} is defined, but its virtual host is not")]
     NoVHost { what: String },
+    /// It was understood when it was set.
+    #[error("a permission of user '{user}' in vhost '{vhost}' cannot be read: {reason}")]
+    Permission { user: Arc<str>, vhost: Arc<str>, reason: InvalidPattern },
 }
 
 impl Broker {
+    /// A broker of which nothing outlives the process. Its users may do everything.
+    pub fn new(config: Config) -> Arc<Broker> {
+        let (users, permissions) = (config.user_store(), Permissions::default());
+        let vhosts: Vec<Arc<str>> = config.vhosts.iter().map(|name| name.as_str().into()).collect();
+        for user in users.definitions() {
+            for vhost in &vhosts {
+                permissions.put(&PermissionDefinition::full(vhost, &user.name)).expect("patterns of our own");
+            }
+        }
+        let vhosts = vhosts.into_iter().map(|name| (name.clone(), VHost::new(name)));
+        Broker::build(config, users, permissions, vhosts, None)
+    }
+
     /// A broker with everything that is stored, and what the configuration adds to it: virtual hosts that are not
-    /// there; users, who replace those of their names; on the first start the default user. What is added is logged.
+    /// there; users, who replace those of their names; on the first start the default user; and their permissions. What
+    /// is added is logged.
     /// Messages and bindings of queues that are not there are dropped.
     ///
     /// # Errors
@@ -36,6 +57,11 @@ impl Broker {
         let mut next_queue_id = recovered.next_queue_id;
         for (key, value) in recovered.definitions {
             let definition = Definition::decode(&key, &value)?;
+            if let Definition::User(user) = &definition
+                && is_user_without_permissions(&key, &value)
+            {
+                rebuilt.unrestricted.push(user.name.clone());
+            }
             if let Definition::Queue { id, .. } = definition {
                 next_queue_id = next_queue_id.max(id.0 + 1);
             }
@@ -44,8 +70,9 @@ impl Broker {
         Queue::raise_ids(next_queue_id);
         rebuilt.add_configured_vhosts(&config);
         rebuilt.put_configured_users(&config, is_first_start);
+        rebuilt.grant_permissions(&config, is_first_start);
         rebuilt.tidy();
-        Ok(Broker::build(config, rebuilt.users, rebuilt.vhosts.into_iter(), Some(store)))
+        Ok(Broker::build(config, rebuilt.users, rebuilt.permissions, rebuilt.vhosts.into_iter(), Some(store)))
     }
 }
 
@@ -55,6 +82,11 @@ struct Rebuilt<'a> {
     store: &'a Arc<Store>,
     vhosts: HashMap<Arc<str>, Arc<VHost>>,
     users: UserStore,
+    permissions: Permissions,
+    /// Users from before there were permissions, who could do everything.
+    unrestricted: Vec<Arc<str>>,
+    /// Virtual hosts that the configuration adds.
+    added_vhosts: Vec<Arc<str>>,
     queues: HashMap<QueueId, Arc<Queue>>,
     /// What waits in queues whose rows have not come.
     waiting: HashMap<QueueId, RecoveredQueue>,
@@ -70,6 +102,9 @@ impl<'a> Rebuilt<'a> {
             store,
             vhosts: HashMap::new(),
             users: UserStore::new(config.loopback_users.iter().cloned()),
+            permissions: Permissions::default(),
+            unrestricted: Vec::new(),
+            added_vhosts: Vec::new(),
             queues: HashMap::new(),
             waiting,
             bereaved: Vec::new(),
@@ -80,8 +115,10 @@ impl<'a> Rebuilt<'a> {
 
     fn add(&mut self, definition: Definition) -> Result<(), OpenError> {
         match definition {
-            Definition::VHost { name } => self.add_vhost(name),
-            Definition::User { name, password, tags } => self.users.put(name, password, tags),
+            Definition::VHost { name, metadata } => self.add_vhost(name, metadata),
+            Definition::User(user) => self.users.put(user),
+            Definition::Permission(permission) => self.add_permission(permission)?,
+            Definition::TopicPermission(topic) => self.add_topic_permission(topic)?,
             Definition::Exchange { vhost, definition } => {
                 let resource = Resource::exchange(&definition.name, &vhost);
                 self.vhost(&vhost, || resource.to_string())?.restore_exchange(definition);
@@ -92,8 +129,39 @@ impl<'a> Rebuilt<'a> {
         Ok(())
     }
 
-    fn add_vhost(&mut self, name: Arc<str>) {
-        self.vhosts.insert(name.clone(), VHost::with_store(name, self.store.clone()));
+    fn add_permission(&mut self, permission: PermissionDefinition) -> Result<(), OpenError> {
+        let PermissionDefinition { user, vhost, .. } = permission.clone();
+        if !self.knows_both(&vhost, &user)? {
+            self.changes.push(Definition::Permission(permission).delete());
+            return Ok(());
+        }
+        self.permissions.put(&permission).map_err(|reason| OpenError::Permission { user, vhost, reason })
+    }
+
+    fn add_topic_permission(&mut self, topic: TopicPermissionDefinition) -> Result<(), OpenError> {
+        let TopicPermissionDefinition { user, vhost, .. } = topic.clone();
+        if !self.knows_both(&vhost, &user)? {
+            self.changes.push(Definition::TopicPermission(topic).delete());
+            return Ok(());
+        }
+        self.permissions.put_topic(&topic).map_err(|reason| OpenError::Permission { user, vhost, reason })
+    }
+
+    /// A permission goes with its user. Only a repair, which gave up the user, leaves it over; then another of that name
+    /// must not find it.
+    fn knows_both(&self, vhost: &str, user: &str) -> Result<bool, OpenError> {
+        self.vhost(vhost, || format!("a permission of user '{user}' in vhost '{vhost}'"))?;
+        let is_known = self.users.get(user).is_some();
+        if !is_known {
+            tracing::warn!("the permissions of user '{user}' in vhost '{vhost}' are dropped: the user is not defined");
+        }
+        Ok(is_known)
+    }
+
+    fn add_vhost(&mut self, name: Arc<str>, metadata: VHostMetadata) {
+        let vhost = VHost::with_store(name.clone(), self.store.clone());
+        vhost.set_metadata(metadata);
+        self.vhosts.insert(name, vhost);
     }
 
     fn vhost(&self, name: &str, what: impl FnOnce() -> String) -> Result<&Arc<VHost>, OpenError> {
@@ -144,8 +212,10 @@ impl<'a> Rebuilt<'a> {
         for name in &config.vhosts {
             let name: Arc<str> = name.as_str().into();
             if !self.vhosts.contains_key(&name) {
-                self.changes.push(Definition::VHost { name: name.clone() }.put());
-                self.add_vhost(name);
+                let metadata = VHostMetadata::default();
+                self.changes.push(Definition::VHost { name: name.clone(), metadata: metadata.clone() }.put());
+                self.added_vhosts.push(name.clone());
+                self.add_vhost(name, metadata);
             }
         }
     }
@@ -159,14 +229,17 @@ impl<'a> Rebuilt<'a> {
     }
 
     fn put_user(&mut self, configured: &UserConfig) {
-        let Some((password, tags)) = configured.account(self.users.password_of(&configured.name)) else { return };
-        let name: Arc<str> = configured.name.as_str().into();
-        let known = self.users.get(&name).zip(self.users.password_of(&name));
-        if known.is_some_and(|(user, known)| known == password && user.tags == tags) {
-            return;
+        let known = self.users.definition(&configured.name);
+        let known_password = known.as_ref().and_then(|user| user.password);
+        let Some((password, tags)) = configured.account(known_password) else { return };
+        let user = UserDefinition {
+            limits: known.as_ref().map(|user| user.limits).unwrap_or_default(),
+            ..UserDefinition::new(configured.name.as_str(), password, tags)
+        };
+        if known.as_ref() != Some(&user) {
+            self.users.put(user.clone());
+            self.changes.push(Definition::User(user).put());
         }
-        self.users.put(name.clone(), password, tags.clone());
-        self.changes.push(Definition::User { name, password, tags }.put());
     }
 
     /// Logs what has changed, and drops what nobody refers to.

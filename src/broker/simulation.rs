@@ -49,6 +49,8 @@ struct World {
     doomed: Vec<usize>,
     topology: Topology,
     rows: BTreeSet<Row>,
+    /// Those of the user and the virtual host that come and go, and their permissions.
+    administered: BTreeSet<Row>,
     history: History,
     next_id: u64,
 }
@@ -135,6 +137,8 @@ impl World {
         let mut rows = self.topology.rows(is_durable);
         rows.extend(["/", "other"].map(|name| Row::VHost(name.into())));
         rows.insert(Row::User("guest".into()));
+        rows.extend(["/", "other"].map(|vhost| Row::Permission { vhost: vhost.into(), user: "guest".into() }));
+        rows.extend(self.administered.iter().cloned());
         for queue in self.queues.iter().filter(|queue| queue.durable && !queue.dead) {
             let QueueModel { id, auto_delete, .. } = *queue;
             rows.insert(Row::Queue { id, name: queue.name.clone(), auto_delete });

@@ -1,17 +1,12 @@
-//! Users and their passwords.
-//!
-//! A password is kept only as its hash, in RabbitMQ's format: base64 of a salt of four bytes and the SHA-256 of salt
-//! and password, so that hashes can be copied from a RabbitMQ definitions file.
+//! Users: who may log in, and how much of the broker each may use.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use sha2::{Digest, Sha256};
+pub use super::password::PasswordHash;
+pub use super::quota::UserLimits;
+use super::quota::{ConnectionSlot, Quota};
 
 /// A user who may log in. Shared by the connections that did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,72 +22,19 @@ impl User {
     }
 }
 
-const SALT_BYTES: usize = 4;
-const DIGEST_BYTES: usize = 32;
-
-/// Salt and digest.
-pub const PASSWORD_HASH_BYTES: usize = SALT_BYTES + DIGEST_BYTES;
-
-/// A salted SHA-256 of a password (RabbitMQ's `rabbit_password_hashing_sha256`).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PasswordHash {
-    salt: [u8; SALT_BYTES],
-    digest: [u8; DIGEST_BYTES],
+/// A user as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserDefinition {
+    pub name: Arc<str>,
+    /// Without one, nobody logs in with a password.
+    pub password: Option<PasswordHash>,
+    pub tags: Vec<Arc<str>>,
+    pub limits: UserLimits,
 }
 
-impl fmt::Debug for PasswordHash {
-    /// Not shown: it need not be in a log to be guessed from.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
-
-impl PasswordHash {
-    /// What a hash in text has to be, as it ends the sentence "expected …".
-    pub const EXPECTED: &str = "base64 of 36 bytes: a salt of 4 and a SHA-256";
-
-    /// Hashes a password with a fresh random salt.
-    pub fn of(password: &[u8]) -> PasswordHash {
-        PasswordHash::salted(rand::random(), password)
-    }
-
-    /// Reads the text that [`PasswordHash::encoded`] writes; `None` if it is not a hash of this format.
-    pub fn decode(text: &str) -> Option<PasswordHash> {
-        let bytes = BASE64.decode(text).ok()?;
-        Some(PasswordHash::from_bytes(bytes.try_into().ok()?))
-    }
-
-    /// The hash as text, as RabbitMQ writes it in definitions: `password_hash`.
-    pub fn encoded(&self) -> String {
-        BASE64.encode(self.to_bytes())
-    }
-
-    /// The salt, then the digest.
-    pub fn to_bytes(&self) -> [u8; PASSWORD_HASH_BYTES] {
-        let mut bytes = [0; PASSWORD_HASH_BYTES];
-        bytes[..SALT_BYTES].copy_from_slice(&self.salt);
-        bytes[SALT_BYTES..].copy_from_slice(&self.digest);
-        bytes
-    }
-
-    /// What [`PasswordHash::to_bytes`] gives.
-    pub fn from_bytes(bytes: [u8; PASSWORD_HASH_BYTES]) -> PasswordHash {
-        let (mut salt, mut digest) = ([0; SALT_BYTES], [0; DIGEST_BYTES]);
-        salt.copy_from_slice(&bytes[..SALT_BYTES]);
-        digest.copy_from_slice(&bytes[SALT_BYTES..]);
-        PasswordHash { salt, digest }
-    }
-
-    /// Whether it is the hash of this password. Takes the same time for each password of one length.
-    pub fn matches(&self, password: &[u8]) -> bool {
-        let other = PasswordHash::salted(self.salt, password);
-        let differing = self.digest.iter().zip(&other.digest).fold(0, |bits, (a, b)| black_box(bits | (a ^ b)));
-        differing == 0
-    }
-
-    fn salted(salt: [u8; SALT_BYTES], password: &[u8]) -> PasswordHash {
-        let digest = Sha256::new().chain_update(salt).chain_update(password).finalize();
-        PasswordHash { salt, digest: digest.into() }
+impl UserDefinition {
+    pub fn new(name: impl Into<Arc<str>>, password: PasswordHash, tags: Vec<Arc<str>>) -> UserDefinition {
+        UserDefinition { name: name.into(), password: Some(password), tags, limits: UserLimits::default() }
     }
 }
 
@@ -118,11 +60,21 @@ pub struct UserStore {
 #[derive(Clone)]
 struct Account {
     user: Arc<User>,
-    password: PasswordHash,
+    password: Option<PasswordHash>,
+    limits: UserLimits,
+    quota: Arc<Quota>,
 }
 
-/// Stands in for the hash of a user who does not exist, so that finding this out takes as long as a wrong password.
-const NOBODY: PasswordHash = PasswordHash { salt: [0; SALT_BYTES], digest: [0; DIGEST_BYTES] };
+impl Account {
+    fn definition(&self) -> UserDefinition {
+        UserDefinition {
+            name: self.user.name.clone(),
+            password: self.password,
+            tags: self.user.tags.clone(),
+            limits: self.limits,
+        }
+    }
+}
 
 impl UserStore {
     /// A store without users. Those named here, once added, are refused unless they come over loopback.
@@ -130,11 +82,20 @@ impl UserStore {
         UserStore { accounts: RwLock::default(), loopback_only: loopback_only.into_iter().collect() }
     }
 
-    /// Adds a user, or replaces the one of that name. Connections that are open keep the user they have.
-    pub fn put(&self, name: impl Into<Arc<str>>, password: PasswordHash, tags: Vec<Arc<str>>) {
-        let name = name.into();
+    /// Adds a user, or replaces the one of that name. Connections that are open keep the tags they have; limits are
+    /// in force at once for what they open.
+    pub fn put(&self, definition: UserDefinition) {
+        let UserDefinition { name, password, tags, limits } = definition;
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        let quota = accounts.get(&name).map(|known| known.quota.clone()).unwrap_or_default();
+        quota.set_limits(limits);
         let user = Arc::new(User { name: name.clone(), tags });
-        self.accounts.write().unwrap_or_else(PoisonError::into_inner).insert(name, Account { user, password });
+        accounts.insert(name, Account { user, password, limits, quota });
+    }
+
+    /// Returns whether there was such a user.
+    pub fn remove(&self, name: &str) -> bool {
+        self.accounts.write().unwrap_or_else(PoisonError::into_inner).remove(name).is_some()
     }
 
     /// The user of that name, without any check.
@@ -142,28 +103,56 @@ impl UserStore {
         self.account(name).map(|account| account.user)
     }
 
-    /// The hash of that user's password.
-    pub fn password_of(&self, name: &str) -> Option<PasswordHash> {
-        self.account(name).map(|account| account.password)
+    /// The user of that name as it is kept.
+    pub fn definition(&self, name: &str) -> Option<UserDefinition> {
+        self.account(name).map(|account| account.definition())
+    }
+
+    /// All users, by name.
+    pub fn definitions(&self) -> Vec<UserDefinition> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut users: Vec<UserDefinition> = accounts.values().map(Account::definition).collect();
+        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+
+    /// Checks name and password, as [`authenticate`](UserStore::authenticate) does, wherever the user is.
+    pub fn check_password(&self, name: &str, password: &[u8]) -> Result<Arc<User>, AuthFailure> {
+        if password.is_empty() {
+            return Err(AuthFailure::BlankPassword(name.to_owned()));
+        }
+        let account = self.account(name);
+        let expected = account.as_ref().and_then(|account| account.password).unwrap_or(PasswordHash::NOBODY);
+        // Who does not exist, or has no password, is found out in the same time.
+        let matches = expected.matches(password) && expected != PasswordHash::NOBODY;
+        match account {
+            Some(account) if matches => Ok(account.user),
+            _ => Err(AuthFailure::InvalidCredentials(name.to_owned())),
+        }
     }
 
     /// Checks name and password, then whether the user may connect from `peer`, in RabbitMQ's order: the refusal
     /// because of the address shows only to those who know the password. An IPv4 address mapped into IPv6 counts
     /// as the IPv4 address that it is.
     pub fn authenticate(&self, name: &str, password: &[u8], peer: IpAddr) -> Result<Arc<User>, AuthFailure> {
-        if password.is_empty() {
-            return Err(AuthFailure::BlankPassword(name.to_owned()));
-        }
-        let account = self.account(name);
-        let expected = account.as_ref().map_or(NOBODY, |account| account.password);
-        let matches = expected.matches(password);
-        let Some(account) = account.filter(|_| matches) else {
-            return Err(AuthFailure::InvalidCredentials(name.to_owned()));
-        };
+        let user = self.check_password(name, password)?;
         if self.loopback_only.contains(name) && !peer.to_canonical().is_loopback() {
             return Err(AuthFailure::LoopbackOnly(name.to_owned()));
         }
-        Ok(account.user)
+        Ok(user)
+    }
+
+    /// Takes one of the connections that the user may have; `None` if the user has been deleted.
+    ///
+    /// # Errors
+    /// If the user has as many as it may, which is the number.
+    pub fn connect(&self, name: &str) -> Option<Result<ConnectionSlot, i64>> {
+        self.account(name).map(|account| account.quota.connect())
+    }
+
+    /// Whether this is a connection of the user of that name: not of one who had the name before.
+    pub fn knows(&self, name: &str, slot: &ConnectionSlot) -> bool {
+        self.account(name).is_some_and(|account| slot.is_of(&account.quota))
     }
 
     fn account(&self, name: &str) -> Option<Account> {
@@ -179,30 +168,9 @@ mod tests {
 
     fn store() -> UserStore {
         let store = UserStore::new(["guest".to_owned()]);
-        store.put("guest", PasswordHash::of(b"guest"), vec!["administrator".into()]);
-        store.put("alice", PasswordHash::of(b"s3cret"), vec![]);
+        store.put(UserDefinition::new("guest", PasswordHash::of(b"guest"), vec!["administrator".into()]));
+        store.put(UserDefinition::new("alice", PasswordHash::of(b"s3cret"), vec![]));
         store
-    }
-
-    #[test]
-    fn a_hash_made_by_rabbitmq_matches_its_password() {
-        // The worked example of RabbitMQ's documentation on passwords: salt 90 8D C6 0A, password test12.
-        let hash = PasswordHash::decode("kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR").unwrap();
-        assert!(hash.matches(b"test12"));
-        assert!(!hash.matches(b"test13"));
-        assert_eq!(hash.encoded(), "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR");
-    }
-
-    #[test]
-    fn hashes_of_one_password_differ_by_their_salt() {
-        assert_ne!(PasswordHash::of(b"x").encoded(), PasswordHash::of(b"x").encoded());
-    }
-
-    #[test]
-    fn text_that_is_no_hash_is_none() {
-        for bad in ["", "AAAA", "not base64!", "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2PORAAAA"] {
-            assert!(PasswordHash::decode(bad).is_none(), "{bad:?}");
-        }
     }
 
     #[test]
@@ -223,7 +191,7 @@ mod tests {
     #[test]
     fn a_blank_password_is_refused_even_where_it_is_the_password() {
         let store = store();
-        store.put("blank", PasswordHash::of(b""), vec![]);
+        store.put(UserDefinition::new("blank", PasswordHash::of(b""), vec![]));
         for name in ["blank", "mallory"] {
             assert_eq!(store.authenticate(name, b"", HERE), Err(AuthFailure::BlankPassword(name.into())));
         }
@@ -252,8 +220,30 @@ mod tests {
     #[test]
     fn putting_a_user_again_replaces_password_and_tags() {
         let store = store();
-        store.put("guest", PasswordHash::of(b"new"), vec![]);
+        store.put(UserDefinition::new("guest", PasswordHash::of(b"new"), vec![]));
         assert!(store.authenticate("guest", b"guest", HERE).is_err());
         assert!(store.authenticate("guest", b"new", HERE).unwrap().tags.is_empty());
+    }
+
+    #[test]
+    fn without_a_password_nobody_logs_in() {
+        let store = store();
+        let definition = UserDefinition { password: None, ..store.definition("alice").unwrap() };
+        store.put(definition);
+        for password in ["s3cret", "\0"] {
+            let failure = store.check_password("alice", password.as_bytes()).unwrap_err();
+            assert_eq!(failure, AuthFailure::InvalidCredentials("alice".into()));
+        }
+    }
+
+    #[test]
+    fn a_deleted_user_is_unknown_and_one_of_its_name_another() {
+        let store = store();
+        let slot = store.connect("alice").unwrap().unwrap();
+        assert!(store.knows("alice", &slot));
+        assert!(store.remove("alice") && !store.remove("alice"));
+        assert!(store.connect("alice").is_none() && !store.knows("alice", &slot));
+        store.put(UserDefinition::new("alice", PasswordHash::of(b"x"), vec![]));
+        assert!(!store.knows("alice", &slot));
     }
 }

@@ -7,11 +7,13 @@
 //!
 //! With a store, what is durable is also there, as rows: each [`Operation`] says in one go which rows it changes.
 //!
-//! Checks come in RabbitMQ's order. Permissions, when they are checked, come after the checks of the names alone
-//! and before what exists is looked at.
+//! Checks come in RabbitMQ's order. Permissions come after the checks of the names alone and before what exists is
+//! looked at; but to bind, a permission to the destination is asked for first.
 
 mod bindings;
+mod deletion;
 mod exchanges;
+mod metadata;
 mod operation;
 mod queues;
 mod restore;
@@ -20,11 +22,13 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
 
 use dashmap::DashMap;
 
 pub use self::exchanges::ExchangeDeclare;
+pub use self::metadata::VHostMetadata;
 use self::operation::Operation;
 pub use self::queues::{QueueDeclare, REPLY_TO, REPLY_TO_ALIAS, REPLY_TO_PREFIX};
 use crate::broker::binding::Destinations;
@@ -54,6 +58,9 @@ pub struct VHost {
     /// The queues of direct reply-to, under the names to which replies are published.
     reply_queues: DashMap<Arc<str>, Arc<Queue>>,
     topology: Mutex<Topology>,
+    metadata: RwLock<VHostMetadata>,
+    /// Whether messages are copied to the trace exchange. Off after each start, as in RabbitMQ.
+    traced: AtomicBool,
     /// Where what is durable is kept; nothing is without.
     store: Option<Arc<Store>>,
 }
@@ -64,6 +71,8 @@ struct Topology {
     destinations: Destinations,
     /// The exchanges that name another as their alternate, by the name of the other.
     alternates: HashMap<Arc<str>, Vec<Arc<Exchange>>>,
+    /// The virtual host is gone: nothing is declared in it any more.
+    is_deleted: bool,
 }
 
 impl VHost {
@@ -84,6 +93,8 @@ impl VHost {
             queues: DashMap::new(),
             reply_queues: DashMap::new(),
             topology: Mutex::new(Topology::default()),
+            metadata: RwLock::default(),
+            traced: AtomicBool::new(false),
             store,
         };
         for (name, kind) in PREDECLARED {

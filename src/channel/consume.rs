@@ -89,7 +89,7 @@ impl Channel {
         let queue = if is_reply_consumer {
             self.new_reply_queue(&consume, session)?
         } else {
-            session.vhost.queue(&self.queue_name(consume.queue.as_str())?, session.id)?
+            self.queue_to_read(consume.queue.as_str(), session)?
         };
         // Nobody else consumes there, so its arguments mean nothing.
         let ConsumerArguments { priority, timeout_ms } = if is_reply_consumer {
@@ -220,7 +220,7 @@ impl Channel {
         session: &mut Session,
         scratch: &mut Scratch,
     ) -> Result<(), Fault> {
-        let queue = session.vhost.queue(&self.queue_name(get.queue.as_str())?, session.id)?;
+        let queue = self.queue_to_read(get.queue.as_str(), session)?;
         let (run, remaining) = match queue.get(get.no_ack, &session.outbox, &mut scratch.wakes) {
             Got::Message(run, remaining) => (run, remaining),
             Got::Empty => {

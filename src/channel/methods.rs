@@ -4,6 +4,7 @@ use amq_protocol::protocol::{AMQPClass, access, basic, channel, confirm, exchang
 use std::sync::Arc;
 
 use super::{Channel, Confirms, Mode, Transaction};
+use crate::broker::queue::Queue;
 use crate::broker::vhost::{ExchangeDeclare, QueueDeclare, VHost};
 use crate::connection::scratch::{Scratch, Settled};
 use crate::connection::session::Session;
@@ -59,11 +60,11 @@ impl Channel {
         scratch: &mut Scratch,
     ) -> Result<(), Fault> {
         use exchange::AMQPMethod as M;
-        let vhost = &session.vhost;
+        let (vhost, caller) = (&session.vhost, session.caller());
         let (nowait, until, ok) = match method {
             M::Declare(m) => {
                 let is_kept = m.durable && !m.passive;
-                vhost.exchange_declare(ExchangeDeclare {
+                let declare = ExchangeDeclare {
                     name: m.exchange.as_str(),
                     kind: m.kind.as_str(),
                     passive: m.passive,
@@ -71,22 +72,23 @@ impl Channel {
                     auto_delete: m.auto_delete,
                     internal: m.internal,
                     arguments: m.arguments,
-                })?;
+                };
+                vhost.exchange_declare_by(declare, caller)?;
                 let until = if is_kept { session.defined() } else { Epoch::NONE };
                 (m.nowait, until, M::DeclareOk(exchange::DeclareOk {}))
             }
             M::Delete(m) => {
-                vhost.exchange_delete(m.exchange.as_str(), m.if_unused)?;
+                vhost.exchange_delete_by(m.exchange.as_str(), m.if_unused, caller)?;
                 (m.nowait, session.defined(), M::DeleteOk(exchange::DeleteOk {}))
             }
             M::Bind(m) => {
                 let key = m.routing_key.as_str().as_bytes();
-                vhost.exchange_bind(m.destination.as_str(), m.source.as_str(), key, m.arguments)?;
+                vhost.exchange_bind_by(m.destination.as_str(), m.source.as_str(), key, m.arguments, caller)?;
                 (m.nowait, session.defined(), M::BindOk(exchange::BindOk {}))
             }
             M::Unbind(m) => {
                 let key = m.routing_key.as_str().as_bytes();
-                vhost.exchange_unbind(m.destination.as_str(), m.source.as_str(), key, m.arguments)?;
+                vhost.exchange_unbind_by(m.destination.as_str(), m.source.as_str(), key, m.arguments, caller)?;
                 (m.nowait, session.defined(), M::UnbindOk(exchange::UnbindOk {}))
             }
             _ => return Err(unimplemented()),
@@ -104,7 +106,6 @@ impl Channel {
         scratch: &mut Scratch,
     ) -> Result<(), Fault> {
         use queue::AMQPMethod as M;
-        let id = session.id;
         let (nowait, until, ok) = match method {
             M::Declare(m) => {
                 let nowait = m.nowait;
@@ -116,23 +117,29 @@ impl Channel {
             M::Bind(m) => {
                 let queue = self.queue_name(m.queue.as_str())?;
                 let key = self.binding_key(m.queue.as_str(), m.routing_key.as_str(), &queue);
-                session.vhost.queue_bind(&queue, m.exchange.as_str(), key.as_bytes(), m.arguments, id)?;
+                session.vhost.queue_bind(&queue, m.exchange.as_str(), key.as_bytes(), m.arguments, session.caller())?;
                 (m.nowait, session.defined(), M::BindOk(queue::BindOk {}))
             }
             M::Unbind(m) => {
                 let queue = self.queue_name(m.queue.as_str())?;
                 let key = self.binding_key(m.queue.as_str(), m.routing_key.as_str(), &queue);
-                session.vhost.queue_unbind(&queue, m.exchange.as_str(), key.as_bytes(), m.arguments, id)?;
+                session.vhost.queue_unbind(
+                    &queue,
+                    m.exchange.as_str(),
+                    key.as_bytes(),
+                    m.arguments,
+                    session.caller(),
+                )?;
                 (false, session.defined(), M::UnbindOk(queue::UnbindOk {}))
             }
             M::Purge(m) => {
-                let queue = session.vhost.queue(&self.queue_name(m.queue.as_str())?, id)?;
+                let queue = self.queue_to_read(m.queue.as_str(), session)?;
                 let (message_count, until) = queue.purge(&mut scratch.wakes);
                 (m.nowait, until, M::PurgeOk(queue::PurgeOk { message_count }))
             }
             M::Delete(m) => {
                 let name = self.queue_name(m.queue.as_str())?;
-                let message_count = session.vhost.queue_delete(&name, m.if_unused, m.if_empty, id)?;
+                let message_count = session.vhost.queue_delete(&name, m.if_unused, m.if_empty, session.caller())?;
                 (m.nowait, session.defined(), M::DeleteOk(queue::DeleteOk { message_count }))
             }
             _ => return Err(unimplemented()),
@@ -156,7 +163,7 @@ impl Channel {
             auto_delete: method.auto_delete,
             arguments: method.arguments,
         };
-        let queue = session.vhost.queue_declare(declare, session.id)?;
+        let queue = session.vhost.queue_declare(declare, session.caller())?;
         self.last_queue = queue.name().clone();
         if queue.definition.exclusive_owner == Some(session.id)
             && !session.exclusive_queues.iter().any(|own| own.id == queue.id)
@@ -175,6 +182,13 @@ impl Channel {
             "" => Ok(self.last_queue.clone()),
             name => Ok(name.into()),
         }
+    }
+
+    /// The queue of that name, from which messages are to be taken: 403 without the permission, then 404, then 405.
+    pub(super) fn queue_to_read(&self, given: &str, session: &Session) -> Result<Arc<Queue>, Fault> {
+        let name = self.queue_name(given)?;
+        session.caller().read_queue(&name)?;
+        session.vhost.queue(&name, session.id)
     }
 
     /// With neither queue nor routing key given, the key is the queue's name.

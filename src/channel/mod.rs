@@ -25,6 +25,7 @@ use self::transaction::Transaction;
 use crate::broker::outbox::ConsumerSlot;
 use crate::broker::queue::limiter::ChannelLimiter;
 use crate::broker::queue::{HowReturned, Queue, QueueId, Returned};
+use crate::broker::quota::ChannelSlot;
 use crate::connection::scratch::{Scratch, Settled};
 use crate::connection::session::Session;
 use crate::error::Fault;
@@ -58,10 +59,12 @@ pub struct Channel {
     suspended: Option<Suspended>,
     /// Whether the session's list of channels that wait for the disk has this one.
     listed_as_waiting: bool,
+    /// Of the channels that the user may have.
+    _slot: ChannelSlot,
 }
 
 impl Channel {
-    pub fn new(number: u16, session: &Session) -> Box<Channel> {
+    pub fn new(number: u16, session: &Session, slot: ChannelSlot) -> Box<Channel> {
         Box::new(Channel {
             number,
             closing: false,
@@ -76,6 +79,7 @@ impl Channel {
             reply_queue: None,
             suspended: None,
             listed_as_waiting: false,
+            _slot: slot,
         })
     }
 

@@ -217,7 +217,7 @@ impl Channel {
             None => Some(find_exchange(publish, session)?),
         };
         let view = PropertiesView::parse(properties, session.limits().table_depth).map_err(|e| e.fault())?;
-        let checked = self.check_properties(&view, session)?;
+        let checked = self.check_properties(&view, publish, exchange.as_deref(), session)?;
         let flags = record_flags(&view);
         scratch.prefix.clear();
         let properties = checked.rewritten.as_deref().unwrap_or(properties);
@@ -271,8 +271,15 @@ impl Channel {
         }
     }
 
-    /// Checks what the properties ask for, in RabbitMQ's order: expiration, CC and BCC, user-id; direct reply-to.
-    fn check_properties<'a>(&self, view: &PropertiesView<'a>, session: &Session) -> Result<Checked<'a>, Fault> {
+    /// Checks what the properties ask for, in RabbitMQ's order: expiration, CC and BCC, permission for all routing keys,
+    /// user-id; direct reply-to. The exchange is there unless its route is known, and with it the permission.
+    fn check_properties<'a>(
+        &self,
+        view: &PropertiesView<'a>,
+        publish: Publish<'_>,
+        exchange: Option<&Exchange>,
+        session: &Session,
+    ) -> Result<Checked<'a>, Fault> {
         let mut checked = Checked { more_keys: Vec::new(), rewritten: None };
         if view.has(Property::Expiration) {
             view.expiration_ms()?;
@@ -283,6 +290,7 @@ impl Channel {
                 checked.rewritten = Some(view.without_bcc());
             }
         }
+        check_topics(publish, exchange, &checked.more_keys, session)?;
         if let Some(user_id) = view.user_id()
             && user_id != session.user.name.as_bytes()
             && !session.user.has_tag("impersonator")
@@ -422,9 +430,32 @@ fn enqueue(target: TargetId, body: Body<'_>, session: &mut Session, scratch: &mu
     }
 }
 
-/// Looks the exchange up for a publish: 404 if there is none, 403 if clients may not publish to it.
+/// Looks the exchange up for a publish: 403 without the permission, 404 if there is none, 403 if clients may not publish to
+/// it.
 fn find_exchange(publish: Publish<'_>, session: &Session) -> Result<Arc<Exchange>, Fault> {
-    session.vhost.exchange_to_publish(&String::from_utf8_lossy(publish.exchange))
+    let name = String::from_utf8_lossy(publish.exchange);
+    session.caller().write_exchange(&name)?;
+    session.vhost.exchange_to_publish(&name)
+}
+
+/// 403 if the exchange is a topic exchange and one of the routing keys not permitted there. Without an exchange, what leads
+/// there by the message's own routing key is known, and was permitted.
+fn check_topics(
+    publish: Publish<'_>,
+    exchange: Option<&Exchange>,
+    more_keys: &[&[u8]],
+    session: &Session,
+) -> Result<(), Fault> {
+    let caller = session.caller();
+    let write_all = |exchange: &Exchange| more_keys.iter().try_for_each(|key| caller.write_topic(exchange, key));
+    match exchange {
+        Some(exchange) => {
+            caller.write_topic(exchange, publish.routing_key)?;
+            write_all(exchange)
+        }
+        None if more_keys.is_empty() => Ok(()),
+        None => write_all(&*find_exchange(publish, session)?),
+    }
 }
 
 /// Routes a message anew, unless it is known from what to draw. Returns also the way that the next goes with its exchange

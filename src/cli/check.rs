@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::broker::definitions::{Definition, Flaw};
 use crate::broker::queue::QueueDefinition;
+use crate::broker::vhost::VHostMetadata;
 use crate::storage::QueueId;
 use crate::storage::check::{self, FileReport, FileRole, Mending, Report};
 use crate::storage::disk::{Disk, StdDisk};
@@ -100,7 +101,7 @@ fn quiet_about_damaged_checkpoints() {
 /// Rows of a newer version are not damaged, and nobody may take them for it.
 fn refuse_newer_rows(report: &Report) -> Result<(), String> {
     let newer = report.definitions.iter().filter_map(|(key, value)| Definition::decode(key, value).err());
-    let newer = newer.into_iter().find(|error| matches!(error.flaw, Flaw::UnknownVersion(_)));
+    let newer = newer.into_iter().find(|error| matches!(error.flaw, Flaw::UnknownVersion { .. }));
     newer.map_or(Ok(()), |error| Err(error.to_string()))
 }
 
@@ -112,8 +113,10 @@ fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_check
     let mut wanted: Vec<Arc<str>> = Vec::new();
     for (key, value) in rows {
         match Definition::decode(key, value) {
-            Ok(Definition::VHost { name }) => vhosts.push(name),
-            Ok(Definition::User { .. }) => {}
+            Ok(Definition::VHost { name, .. }) => vhosts.push(name),
+            Ok(Definition::User(_)) => {}
+            Ok(Definition::Permission(permission)) => wanted.push(permission.vhost),
+            Ok(Definition::TopicPermission(topic)) => wanted.push(topic.vhost),
             Ok(Definition::Exchange { vhost, .. }) => wanted.push(vhost),
             Ok(Definition::Queue { definition, .. }) => wanted.push(definition.vhost),
             Ok(Definition::Binding(binding)) => wanted.push(binding.vhost),
@@ -137,7 +140,8 @@ fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_check
     wanted.dedup();
     for name in wanted.into_iter().filter(|name| !vhosts.contains(name)) {
         let why = format!("the definition of virtual host '{name}', which is made anew");
-        mendings.push(Mending { change: Definition::VHost { name }.put(), why });
+        let metadata = VHostMetadata::default();
+        mendings.push(Mending { change: Definition::VHost { name, metadata }.put(), why });
     }
     mendings
 }
@@ -232,9 +236,10 @@ impl Summary {
         for (key, value) in &report.definitions {
             match Definition::decode(key, value) {
                 Ok(Definition::VHost { .. }) => totals.vhosts += 1,
-                Ok(Definition::User { .. }) => totals.users += 1,
+                Ok(Definition::User(_)) => totals.users += 1,
                 Ok(Definition::Exchange { .. }) => totals.exchanges += 1,
                 Ok(Definition::Binding(_)) => totals.bindings += 1,
+                Ok(Definition::Permission(_) | Definition::TopicPermission(_)) => {}
                 Ok(Definition::Queue { id, definition }) => {
                     names.insert(id, (definition.vhost.to_string(), definition.name.to_string()));
                 }

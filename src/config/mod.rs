@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::broker::user::{PasswordHash, UserStore};
+use crate::broker::user::{PasswordHash, UserDefinition, UserStore};
 use crate::connection::sasl::{AnonymousLogin, Mechanism, Sasl};
 use crate::limits::{Limits, SYNC_INTERVAL_MS};
 use crate::storage::log::SyncPolicy;
@@ -332,7 +332,7 @@ impl Config {
         let store = UserStore::new(self.loopback_users.iter().cloned());
         for user in self.default_user().iter().chain(&self.users) {
             if let Some((password, tags)) = user.account(None) {
-                store.put(user.name.as_str(), password, tags);
+                store.put(UserDefinition::new(user.name.as_str(), password, tags));
             }
         }
         store

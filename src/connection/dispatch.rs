@@ -85,6 +85,9 @@ impl Dispatcher {
     pub fn process(&mut self, data: &[u8], output_max: usize, scratch: &mut Scratch) -> Result<Processed, Close> {
         let mut at = 0;
         self.stopped_at = None;
+        if !self.session.is_access_current() {
+            self.renew_access(scratch);
+        }
         while matches!(self.phase, Phase::Open | Phase::Closing) {
             if scratch.out.len() >= output_max {
                 return Ok(Processed { used: at, stopped: true });
@@ -113,6 +116,14 @@ impl Dispatcher {
             }
         }
         Ok(Processed { used: at, stopped: false })
+    }
+
+    /// Permissions have changed: routes that were checked are to be checked again.
+    #[cold]
+    fn renew_access(&mut self, scratch: &mut Scratch) {
+        self.session.apply(scratch);
+        self.template.forget();
+        self.session.renew_access();
     }
 
     /// Ends a turn of reading: what came is put into the queues, publishes are confirmed or wait for the disk. Returns the
@@ -281,7 +292,8 @@ impl Dispatcher {
             let text = format!("number of channels opened ({open}) has reached the negotiated channel_max ({max})");
             return Err(Fault::not_allowed(text));
         }
-        self.channels.insert(at, Channel::new(number, &self.session));
+        let slot = self.session.open_channel()?;
+        self.channels.insert(at, Channel::new(number, &self.session, slot));
         let ok = AMQPClass::Channel(channel::AMQPMethod::OpenOk(channel::OpenOk {}));
         method::encode(&mut scratch.out, number, ok);
         Ok(())
@@ -485,6 +497,7 @@ impl Dispatcher {
         self.leave(scratch);
         self.channels.clear();
         self.session.waits.clear();
+        self.session.slot = None;
     }
 
     /// Takes the connection out of the model: consumers go, what they had goes back, exclusive queues end.

@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 use super::sasl::SaslError;
 use super::session::ClientCapabilities;
 use crate::broker::Broker;
+use crate::broker::admission::Admission;
 use crate::broker::user::User;
-use crate::broker::vhost::VHost;
 use crate::error::{Close, Fault, ReplyCode};
 use crate::limits::FRAME_MIN_BYTES;
 use crate::wire::frame::{self, FrameHead, HEARTBEAT, METHOD};
@@ -31,8 +31,7 @@ use crate::wire::table::TableLimits;
 pub struct Login {
     pub name: Arc<str>,
     pub broker: Arc<Broker>,
-    pub vhost: Arc<VHost>,
-    pub user: Arc<User>,
+    pub admission: Admission,
     pub capabilities: ClientCapabilities,
     /// Bytes of the largest frame, never 0.
     pub frame_max: usize,
@@ -98,12 +97,11 @@ impl<'a> Handshake<'a> {
         self.check_tuning(&tune_ok).map_err(|fault| Refusal::Close(fault.caused_by(10, 30)))?;
         let frame_max = if tune_ok.frame_max == 0 { u32::MAX } else { tune_ok.frame_max };
         let open = self.open_method(frame_max as usize).await?;
-        let vhost = self.open(&open, &user).map_err(|fault| Refusal::Close(fault.caused_by(10, 40)))?;
+        let admission = self.open(&open, &user).map_err(|fault| Refusal::Close(fault.caused_by(10, 40)))?;
         Ok(Login {
             name: self.name.clone(),
             broker: self.broker.clone(),
-            vhost,
-            user,
+            admission,
             capabilities,
             frame_max: frame_max as usize,
             channel_max: tune_ok.channel_max,
@@ -191,22 +189,15 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// The checks of `connection.open`, in RabbitMQ's order.
-    fn open(&self, open: &connection::Open, user: &User) -> Result<Arc<VHost>, Fault> {
-        let max = self.broker.config.limits.connections;
-        if max != 0 && self.broker.connection_count() >= max as usize {
-            return Err(Fault::not_allowed(format!("connection refused: node connection limit ({max}) is reached")));
-        }
-        let name = open.virtual_host.as_str();
-        let Some(vhost) = self.broker.vhost(name) else {
-            return Err(Fault::not_allowed(format!("vhost {name} not found")));
-        };
+    fn open(&self, open: &connection::Open, user: &Arc<User>) -> Result<Admission, Fault> {
+        let admission = self.broker.admit(user, open.virtual_host.as_str())?;
         tracing::info!(
-            "connection {}: user '{}' authenticated and granted access to vhost '{name}'",
+            "connection {}: user '{}' authenticated and granted access to vhost '{}'",
             self.name,
-            user.name
+            user.name,
+            admission.vhost.name()
         );
-        Ok(vhost)
+        Ok(admission)
     }
 
     /// A method in the time before `tune-ok`, when whatever is wrong is met with silence.

@@ -27,7 +27,7 @@ use self::dispatch::Dispatcher;
 use self::handshake::{Handshake, Login, Refusal};
 use self::run::{Ended, Runner};
 use self::session::Session;
-use crate::broker::Broker;
+use crate::broker::{Broker, OpenConnection};
 use crate::error::Close;
 
 /// How long a socket is read on after the last word, so that the peer gets to read that word: closing a socket with
@@ -125,7 +125,9 @@ async fn run(socket: TcpStream, login: Login, broker: Arc<Broker>) {
     let (heartbeat_s, pipelined) = (login.heartbeat_s, login.pipelined.clone());
     let session = Session::new(login, id);
     let described = session.described();
-    broker.register(id, &session.outbox);
+    let open =
+        OpenConnection { user: session.user.clone(), vhost: session.vhost.clone(), outbox: session.outbox.clone() };
+    broker.register(id, open, session.slot.as_ref().expect("a session begins with one"));
     let mut runner = Runner::new(socket, Dispatcher::new(session), pipelined, heartbeat_s);
     let ended = runner.run().await;
     broker.unregister(id);

@@ -211,14 +211,14 @@ fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<Entry<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::user::PasswordHash;
+    use crate::broker::user::{PasswordHash, UserDefinition};
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const PLAIN_ANSWER: &[u8] = b"\0guest\0guest";
 
     fn users() -> UserStore {
         let users = UserStore::new(["guest".to_owned()]);
-        users.put("guest", PasswordHash::of(b"guest"), Vec::new());
+        users.put(UserDefinition::new("guest", PasswordHash::of(b"guest"), Vec::new()));
         users
     }
 

@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::broker::access::{Access, Caller};
+use crate::broker::admission::Admission;
 use crate::broker::outbox::{ConsumerSlot, Item, Outbox};
 use crate::broker::queue::{ConsumerKey, HowReturned, Queue, Returned};
+use crate::broker::quota::{ChannelSlot, ConnectionSlot};
 use crate::broker::user::User;
 use crate::broker::vhost::VHost;
 use crate::broker::{Broker, ConnectionId};
@@ -13,6 +16,7 @@ use crate::connection::handshake::Login;
 use crate::connection::routes::Routes;
 use crate::connection::scratch::Scratch;
 use crate::connection::waits::Waits;
+use crate::error::Fault;
 use crate::limits::Limits;
 use crate::storage::Epoch;
 use crate::storage::log::Log;
@@ -45,6 +49,9 @@ pub struct Session {
     pub broker: Arc<Broker>,
     pub vhost: Arc<VHost>,
     pub user: Arc<User>,
+    access: Access,
+    /// Of those that the user may have; until the connection has ended.
+    pub slot: Option<ConnectionSlot>,
     pub capabilities: ClientCapabilities,
     /// Bytes of the largest frame, never 0.
     pub frame_max: usize,
@@ -66,7 +73,8 @@ pub struct Session {
 
 impl Session {
     pub fn new(login: Login, id: ConnectionId) -> Session {
-        let Login { name, broker, vhost, user, capabilities, frame_max, channel_max, .. } = login;
+        let Login { name, broker, admission, capabilities, frame_max, channel_max, .. } = login;
+        let Admission { vhost, user, access, slot } = admission;
         let routes = Routes::new(broker.store.clone());
         Session {
             id,
@@ -74,6 +82,8 @@ impl Session {
             broker,
             vhost,
             user,
+            access,
+            slot: Some(slot),
             capabilities,
             frame_max,
             channel_max,
@@ -86,6 +96,34 @@ impl Session {
             waits: Waits::default(),
             timeouts: Timeouts::default(),
         }
+    }
+
+    /// The connection as one who asks for something, with what it may do.
+    pub fn caller(&self) -> Caller<'_> {
+        Caller::new(self.id, &self.access)
+    }
+
+    /// Takes one of the channels that the user may have.
+    pub fn open_channel(&self) -> Result<ChannelSlot, Fault> {
+        let slot = self.slot.as_ref().expect("channels are opened while the connection is open");
+        slot.open_channel().map_err(|max| {
+            let user = &self.user.name;
+            Fault::not_allowed(format!(
+                "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({max})"
+            ))
+        })
+    }
+
+    /// Whether permissions have not changed since they were last looked at.
+    #[inline]
+    pub fn is_access_current(&self) -> bool {
+        self.access.is_current(&self.broker.permissions)
+    }
+
+    /// Looks at permissions anew. What was routed by the old ones has been applied.
+    pub fn renew_access(&mut self) {
+        self.access = Access::new(&self.broker.permissions, self.vhost.name(), &self.user);
+        self.routes.forget();
     }
 
     /// Name, virtual host and user, as logs tell them.

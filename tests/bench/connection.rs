@@ -23,10 +23,10 @@ impl Connection {
     /// A connection to a new broker, with a channel and a queue of this name.
     pub fn new(queue: &str) -> Connection {
         let broker = Broker::new(Config::default());
+        let user = broker.users.get("guest").expect("it exists by default");
         let login = Login {
             name: "test".into(),
-            vhost: broker.vhost("/").expect("it exists by default"),
-            user: broker.users.get("guest").expect("it exists by default"),
+            admission: broker.admit(&user, "/").expect("the default user may use the default virtual host"),
             broker: broker.clone(),
             capabilities: Default::default(),
             frame_max: FRAME_MAX,

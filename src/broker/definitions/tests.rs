@@ -1,6 +1,9 @@
 use amq_protocol::types::{AMQPValue, FieldArray, LongString};
 
 use super::*;
+use crate::broker::arguments::QueueType;
+use crate::broker::password::{HashingAlgorithm, PasswordHash};
+use crate::broker::user::UserLimits;
 use crate::model_testing::Random;
 
 fn name(random: &mut Random) -> Arc<str> {
@@ -37,14 +40,50 @@ fn value(random: &mut Random, depth: usize) -> AMQPValue {
     }
 }
 
+fn metadata(random: &mut Random) -> VHostMetadata {
+    VHostMetadata {
+        description: name(random),
+        tags: tags(random),
+        default_queue_type: random.pick(&[None, Some(QueueType::Classic), Some(QueueType::Quorum)]),
+        protected_from_deletion: random.one_in(2),
+    }
+}
+
+fn user(random: &mut Random) -> UserDefinition {
+    let algorithm = random.pick(&HashingAlgorithm::ALL);
+    let hash = vec![random.next() as u8; algorithm.hash_bytes()];
+    let mut limit = || random.one_in(2).then(|| random.next() as i64);
+    let limits = UserLimits { max_connections: limit(), max_channels: limit() };
+    UserDefinition {
+        name: name(random),
+        password: if random.one_in(4) { None } else { PasswordHash::from_bytes(algorithm, &hash) },
+        tags: tags(random),
+        limits,
+    }
+}
+
+fn tags(random: &mut Random) -> Vec<Arc<str>> {
+    (0..random.below(4)).map(|_| name(random)).collect()
+}
+
 fn definition(random: &mut Random) -> Definition {
-    match random.below(5) {
-        0 => Definition::VHost { name: name(random) },
-        1 => Definition::User {
-            name: name(random),
-            password: PasswordHash::from_bytes([random.next() as u8; PASSWORD_HASH_BYTES]),
-            tags: (0..random.below(4)).map(|_| name(random)).collect(),
-        },
+    match random.below(7) {
+        0 => Definition::VHost { name: name(random), metadata: metadata(random) },
+        1 => Definition::User(user(random)),
+        5 => Definition::Permission(PermissionDefinition {
+            vhost: name(random),
+            user: name(random),
+            configure: name(random),
+            write: name(random),
+            read: name(random),
+        }),
+        6 => Definition::TopicPermission(TopicPermissionDefinition {
+            vhost: name(random),
+            user: name(random),
+            exchange: name(random),
+            write: name(random),
+            read: name(random),
+        }),
         2 => {
             let definition = ExchangeDefinition {
                 name: name(random),
@@ -125,11 +164,41 @@ fn what_is_damaged_is_refused_or_something_else() {
 #[test]
 fn rows_have_the_bytes_that_are_documented() {
     let row = |definition: Definition| (definition.key(), definition.value());
-    assert_eq!(row(Definition::VHost { name: "/".into() }), (b"\x01\0\x01/".to_vec(), vec![1]));
+    let metadata = VHostMetadata {
+        description: "d".into(),
+        tags: vec!["t".into()],
+        default_queue_type: Some(QueueType::Quorum),
+        protected_from_deletion: true,
+    };
+    let vhost = Definition::VHost { name: "/".into(), metadata };
+    assert_eq!(row(vhost), (b"\x01\0\x01/".to_vec(), b"\x02\x01\0\x01d\0\x06quorum\0\x01\0\x01t".to_vec()));
 
-    let password = PasswordHash::from_bytes([7; PASSWORD_HASH_BYTES]);
-    let user = Definition::User { name: "me".into(), password, tags: vec!["t".into()] };
-    assert_eq!(row(user), (b"\x02\0\x02me".to_vec(), [&[1][..], &[7; 36], b"\0\x01\0\x01t"].concat()));
+    let password = PasswordHash::from_bytes(HashingAlgorithm::Md5, &[7; 20]);
+    let limits = UserLimits { max_connections: None, max_channels: Some(-1) };
+    let user = UserDefinition { name: "me".into(), password, tags: vec!["t".into()], limits };
+    let value = [&[2, 3][..], &[7; 20], b"\0\x01\0\x01t\x02", &[255; 8]].concat();
+    assert_eq!(row(Definition::User(user.clone())), (b"\x02\0\x02me".to_vec(), value));
+    let user = UserDefinition { password: None, tags: vec![], limits: UserLimits::default(), ..user };
+    assert_eq!(row(Definition::User(user)).1, b"\x02\0\0\0\0");
+
+    let permission = PermissionDefinition {
+        vhost: "/".into(),
+        user: "me".into(),
+        configure: "c".into(),
+        write: "".into(),
+        read: ".*".into(),
+    };
+    let value = b"\x01\0\x01c\0\0\0\x02.*".to_vec();
+    assert_eq!(row(Definition::Permission(permission)), (b"\x06\0\x01/\0\x02me".to_vec(), value));
+    let topic = TopicPermissionDefinition {
+        vhost: "/".into(),
+        user: "me".into(),
+        exchange: "x".into(),
+        write: "w".into(),
+        read: "r".into(),
+    };
+    let key = b"\x07\0\x01/\0\x02me\0\x01x".to_vec();
+    assert_eq!(row(Definition::TopicPermission(topic)), (key, b"\x01\0\x01w\0\x01r".to_vec()));
 
     let mut arguments = FieldTable::default();
     arguments.insert("a".into(), AMQPValue::Boolean(true));
@@ -167,6 +236,20 @@ fn rows_have_the_bytes_that_are_documented() {
     let digest = Sha256::digest(b"\0\0\0\x04\x01at\x01");
     let value = b"\x01\0\0\0\x04\x01at\x01".to_vec();
     assert_eq!(row(Definition::Binding(binding)), ([key.as_slice(), &digest].concat(), value));
+}
+
+/// Rows from before there were permissions are read, and told apart.
+#[test]
+fn first_versions_are_read() {
+    let vhost = Definition::decode(b"\x01\0\x01/", &[1]).unwrap();
+    assert!(matches!(vhost, Definition::VHost { metadata, .. } if metadata == VHostMetadata::default()));
+    let (key, value) = (b"\x02\0\x02me", [&[1][..], &[7; 36], b"\0\x01\0\x01t"].concat());
+    let Definition::User(user) = Definition::decode(key, &value).unwrap() else { panic!("a user") };
+    assert_eq!(user.password, PasswordHash::from_bytes(HashingAlgorithm::Sha256, &[7; 36]));
+    assert_eq!((&*user.tags[0], user.limits), ("t", UserLimits::default()));
+    assert!(is_user_without_permissions(key, &value));
+    assert!(!is_user_without_permissions(key, &Definition::User(user).value()));
+    assert!(!is_user_without_permissions(b"\x01\0\x01/", &[1]));
 }
 
 #[test]

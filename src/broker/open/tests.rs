@@ -29,7 +29,7 @@ fn rows_with(definitions: &[Definition]) -> Rows {
 }
 
 fn vhost() -> Definition {
-    Definition::VHost { name: "/".into() }
+    Definition::VHost { name: "/".into(), metadata: VHostMetadata::default() }
 }
 
 fn queue(id: u64, name: &str) -> Definition {
@@ -72,7 +72,7 @@ fn the_first_start_writes_what_is_configured_and_the_next_one_nothing() {
         ..Config::default()
     };
     assert_eq!(start(&mut rows, config.clone()).1, 1);
-    assert_eq!(rows.rows.len(), 4);
+    assert_eq!(rows.rows.len(), 8, "two virtual hosts, two users, four permissions");
     let (broker, changes) = start(&mut rows, config);
     assert_eq!(changes, 0);
     for (name, password) in [("guest", "guest"), ("alice", "a")] {
@@ -125,9 +125,87 @@ fn a_user_who_is_named_is_as_configured() {
     assert!(broker.users.authenticate("guest", b"third", HERE).is_ok() && changes == 0);
 }
 
+/// The permissions of a user, by virtual host.
+fn permissions(broker: &Broker, user: &str) -> Vec<String> {
+    let all = broker.list_permissions(None, Some(user)).unwrap();
+    all.iter().map(|of| format!("{} {} {} {}", of.vhost, of.configure, of.write, of.read)).collect()
+}
+
+fn with_vhosts(vhosts: &[&str], users: Vec<UserConfig>) -> Config {
+    Config { vhosts: vhosts.iter().map(|name| (*name).to_owned()).collect(), users, ..Config::default() }
+}
+
+#[test]
+fn users_from_before_permissions_may_do_everything_from_then_on() {
+    let mut rows = rows_with(&[vhost(), Definition::VHost { name: "v".into(), metadata: VHostMetadata::default() }]);
+    // Version 1 of a row.
+    let hash = PasswordHash::of(b"p");
+    for name in ["guest", "old"] {
+        let value = [&[1][..], &hash.to_bytes(), &[0, 0]].concat();
+        let definition = Definition::User(UserDefinition::new(name, hash, Vec::new()));
+        rows.rows.insert(definition.key(), value);
+    }
+    let config = || with_vhosts(&["/", "added"], Vec::new());
+    let (broker, _) = start(&mut rows, config());
+    for name in ["guest", "old"] {
+        assert_eq!(permissions(&broker, name), ["/ .* .* .*", "added .* .* .*", "v .* .* .*"]);
+    }
+    assert_eq!(start(&mut rows, config()).1, 0);
+
+    let (broker, _) = start(&mut rows, config());
+    broker.clear_permissions("/", "old").unwrap();
+    rows.take();
+    let (broker, changes) = start(&mut rows, config());
+    assert_eq!((permissions(&broker, "old").len(), changes), (2, 0), "it happens once");
+}
+
+#[test]
+fn who_is_configured_may_use_what_is_configured() {
+    let mut rows = Rows::new();
+    let alice = || vec![user("alice", "a", &[])];
+    let (broker, _) = start(&mut rows, with_vhosts(&["/", "v"], alice()));
+    for name in ["guest", "alice"] {
+        assert_eq!(permissions(&broker, name), ["/ .* .* .*", "v .* .* .*"]);
+    }
+    broker.add_user("bob", "b").unwrap();
+    broker.set_permissions("/", "bob", ".*", ".*", ".*").unwrap();
+    broker.set_permissions("v", "alice", "^mine", "", "").unwrap();
+    rows.take();
+    // What the configuration adds is for those whom it names and who have never been restricted.
+    let (broker, _) = start(&mut rows, with_vhosts(&["/", "v", "w"], alice()));
+    assert_eq!(permissions(&broker, "guest"), ["/ .* .* .*", "v .* .* .*", "w .* .* .*"]);
+    assert_eq!(permissions(&broker, "alice"), ["/ .* .* .*", "v ^mine  "]);
+    assert_eq!(permissions(&broker, "bob"), ["/ .* .* .*"]);
+    for name in ["guest", "alice"] {
+        ["/", "v", "w"].iter().for_each(|vhost| broker.clear_permissions(vhost, name).unwrap());
+    }
+    rows.take();
+    // Who is listed has what the configuration says; the default user is made once.
+    let (broker, _) = start(&mut rows, with_vhosts(&["/"], alice()));
+    assert_eq!(permissions(&broker, "alice"), ["/ .* .* .*"]);
+    assert!(permissions(&broker, "guest").is_empty());
+}
+
+#[test]
+fn permissions_of_a_user_whom_a_repair_gave_up_go() {
+    let full = PermissionDefinition::full(&"/".into(), &"gone".into());
+    let topic = TopicPermissionDefinition {
+        vhost: "/".into(),
+        user: "gone".into(),
+        exchange: "x".into(),
+        write: "".into(),
+        read: "".into(),
+    };
+    let mut rows = rows_with(&[vhost(), Definition::Permission(full.clone()), Definition::TopicPermission(topic)]);
+    start(&mut rows, Config::default());
+    assert_eq!(rows.rows.len(), 1);
+    let text = "a permission of user 'gone' in vhost '/' is defined, but its virtual host is not";
+    assert_eq!(refused(&[Definition::Permission(full)]), text);
+}
+
 #[test]
 fn virtual_hosts_are_added_and_stay() {
-    let mut rows = rows_with(&[Definition::VHost { name: "stored".into() }]);
+    let mut rows = rows_with(&[Definition::VHost { name: "stored".into(), metadata: VHostMetadata::default() }]);
     let (broker, changes) = start(&mut rows, Config::default());
     assert!(broker.vhost("stored").is_some() && broker.vhost("/").is_some());
     assert_eq!((changes, rows.rows.len()), (1, 2));

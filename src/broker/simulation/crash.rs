@@ -61,8 +61,12 @@ fn kind(kind: ExchangeKind) -> &'static str {
 
 fn row(definition: Definition) -> Row {
     match definition {
-        Definition::VHost { name } => Row::VHost(name.to_string()),
-        Definition::User { name, .. } => Row::User(name.to_string()),
+        Definition::VHost { name, .. } => Row::VHost(name.to_string()),
+        Definition::User(user) => Row::User(user.name.to_string()),
+        Definition::Permission(permission) => {
+            Row::Permission { vhost: permission.vhost.to_string(), user: permission.user.to_string() }
+        }
+        Definition::TopicPermission(_) => unreachable!("nobody sets one"),
         Definition::Exchange { definition, .. } => Row::Exchange {
             name: definition.name.to_string(),
             kind: kind(definition.kind),
@@ -79,6 +83,14 @@ fn row(definition: Definition) -> Row {
             },
             key: String::from_utf8(binding.routing_key.to_vec()).expect("text"),
         },
+    }
+}
+
+fn is_administered(row: &Row) -> bool {
+    match row {
+        Row::VHost(name) => name == "v",
+        Row::User(user) | Row::Permission { user, .. } => user == "u",
+        _ => false,
     }
 }
 
@@ -130,6 +142,7 @@ impl World {
             queues: Vec::new(),
             doomed: Vec::new(),
             topology: Topology::recovered(&durable.rows),
+            administered: durable.rows.iter().filter(|row| is_administered(row)).cloned().collect(),
             rows: durable.rows,
             history,
             next_id,

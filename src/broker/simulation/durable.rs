@@ -15,6 +15,7 @@ pub enum To {
 pub enum Row {
     VHost(String),
     User(String),
+    Permission { vhost: String, user: String },
     Exchange { name: String, kind: &'static str, auto_delete: bool },
     Queue { id: QueueId, name: String, auto_delete: bool },
     Binding { source: String, to: To, key: String },

@@ -55,7 +55,7 @@ impl Topology {
                     topology.bindings.insert(Bound { source, to, key });
                 }
                 Row::Binding { source, .. } => lost.push(source),
-                Row::VHost(_) | Row::User(_) | Row::Queue { .. } => {}
+                Row::VHost(_) | Row::User(_) | Row::Permission { .. } | Row::Queue { .. } => {}
             }
         }
         lost.iter().for_each(|source| topology.delete_if_deserted(source));

@@ -4,10 +4,11 @@ use std::io;
 
 use amq_protocol::types::FieldTable;
 
-use super::durable::{Event, To};
+use super::durable::{Event, Row, To};
 use super::topology::{Bound, Exchange, is_predeclared};
 use super::{QueueModel, World};
 use crate::broker::ConnectionId;
+use crate::broker::administration::VHostChange;
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::Leaving;
 use crate::broker::vhost::{ExchangeDeclare, QueueDeclare};
@@ -22,7 +23,7 @@ impl World {
         let connection = self.some_connection();
         let unlocks = if self.random.one_in(3) { self.random.within(1..12) } else { 0 };
         self.stepped.interrupt_in(unlocks);
-        match self.random.below(72) {
+        match self.random.below(73) {
             0..5 => self.declare_queue(),
             5 => self.delete_queue(),
             6 | 7 => self.declare_exchange(),
@@ -63,9 +64,43 @@ impl World {
             69 if self.random.one_in(3) => self.disk.stop_after(self.random.below(12) as u64),
             70 => self.forget(connection),
             71 => self.remove_some_doomed(),
+            72 => self.administer(),
             _ => {}
         }
         Ok(())
+    }
+
+    /// A user or a virtual host comes or goes, with its permissions, or a permission is set.
+    fn administer(&mut self) {
+        let at = self.at();
+        let (user, vhost) = (Row::User("u".into()), Row::VHost("v".into()));
+        let permission = |vhost: &str| Row::Permission { vhost: vhost.into(), user: "u".into() };
+        let (has_user, has_vhost) = (self.administered.contains(&user), self.administered.contains(&vhost));
+        match self.random.below(4) {
+            0 if has_user => {
+                self.broker.delete_user("u").expect("it is there");
+                self.administered.retain(|row| *row != user && !matches!(row, Row::Permission { .. }));
+            }
+            0 => {
+                self.broker.add_user("u", "secret").expect("it is not there");
+                self.administered.insert(user);
+            }
+            1 if has_vhost => {
+                self.broker.delete_vhost("v").expect("it is there");
+                self.administered.retain(|row| *row != vhost && *row != permission("v"));
+            }
+            1 => {
+                self.broker.add_vhost("v", VHostChange::default()).expect("it is not there");
+                self.administered.insert(vhost);
+            }
+            2 | 3 if has_user => {
+                let to = self.random.pick(if has_vhost { &["/", "v", "v"] } else { &["/", "other", "other"] });
+                self.broker.set_permissions(to, "u", "^a", "", ".*").expect("both are there");
+                self.administered.insert(permission(to));
+            }
+            _ => {}
+        }
+        self.defined(at);
     }
 
     pub fn commit(&mut self) -> Result<(), Crashed> {

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use super::exchanges::check_not_default;
 use super::queues::{check_exclusive_access, is_volatile};
 use super::{Operation, VHost, strip_line_ends};
-use crate::broker::ConnectionId;
+use crate::broker::access::Caller;
 use crate::broker::arguments::Resource;
 use crate::broker::binding::{Binding, Destination, DestinationId};
 use crate::broker::definitions::Definition;
@@ -25,26 +25,29 @@ impl VHost {
     /// Binds a queue to an exchange. To bind what is bound changes nothing.
     ///
     /// # Errors
-    /// 403 for the default exchange and for queues of direct reply-to; 404 if there is no such exchange, or no
-    /// such queue; 406 for a binding that the exchange cannot match by; 405 if the queue is another connection's.
-    pub fn queue_bind(
+    /// 403 without the permissions, for the default exchange and for queues of direct reply-to; 404 if there is no such
+    /// exchange, or no such queue; 406 for a binding that the exchange cannot match by; 405 if the queue is another
+    /// connection's.
+    pub fn queue_bind<'c>(
         &self,
         queue: &str,
         exchange: &str,
         routing_key: &[u8],
         arguments: FieldTable,
-        connection: ConnectionId,
+        caller: impl Into<Caller<'c>>,
     ) -> Result<(), Fault> {
-        let (queue, exchange) = (strip_line_ends(queue), strip_line_ends(exchange));
+        let (queue, exchange, caller) = (strip_line_ends(queue), strip_line_ends(exchange), caller.into());
+        caller.write_queue(&queue)?;
         check_not_default(&exchange)?;
         check_not_volatile(&queue)?;
         let operation = self.operation();
+        self.check_source(&exchange, routing_key, caller)?;
         let source = self.existing_exchange(&exchange)?;
         let no_queue = || Resource::queue(&queue, &self.name).not_found();
         let queue = self.find_queue(&queue).ok_or_else(no_queue)?;
         let destination = Destination::Queue(queue.clone());
         source.kind.validate_binding(routing_key, &arguments, &destination)?;
-        check_exclusive_access(&queue, connection)?;
+        check_exclusive_access(&queue, caller.connection)?;
         self.bind(operation, Binding::new(source.name.clone(), destination, routing_key, arguments));
         Ok(())
     }
@@ -52,33 +55,31 @@ impl VHost {
     /// Unbinds a queue from an exchange. What is not bound, or does not exist, is as good as unbound.
     ///
     /// # Errors
-    /// 403 for the default exchange and for queues of direct reply-to; 405 if there is such a binding and the
+    /// 403 without the permissions, for the default exchange and for queues of direct reply-to; 405 if there is such a binding and the
     /// queue is another connection's.
-    pub fn queue_unbind(
+    pub fn queue_unbind<'c>(
         &self,
         queue: &str,
         exchange: &str,
         routing_key: &[u8],
         arguments: FieldTable,
-        connection: ConnectionId,
+        caller: impl Into<Caller<'c>>,
     ) -> Result<(), Fault> {
-        let (queue, exchange) = (strip_line_ends(queue), strip_line_ends(exchange));
+        let (queue, exchange, caller) = (strip_line_ends(queue), strip_line_ends(exchange), caller.into());
+        caller.write_queue(&queue)?;
         check_not_default(&exchange)?;
         check_not_volatile(&queue)?;
         let mut operation = self.operation();
+        self.check_source(&exchange, routing_key, caller)?;
         let Some(queue) = self.find_queue(&queue) else { return Ok(()) };
         let sought = Binding::new(Arc::from(&*exchange), Destination::Queue(queue.clone()), routing_key, arguments);
         let Some(binding) = self.find_binding(&sought) else { return Ok(()) };
-        check_exclusive_access(&queue, connection)?;
+        check_exclusive_access(&queue, caller.connection)?;
         self.unbind(&mut operation, binding);
         Ok(())
     }
 
-    /// Binds an exchange to another, from which it then receives. Circles are allowed.
-    ///
-    /// # Errors
-    /// 403 if either is the default exchange; 404 if either does not exist, of both the source; 406 for arguments
-    /// that the source cannot match by.
+    /// Binds an exchange on behalf of the broker itself; see [`exchange_bind_by`](VHost::exchange_bind_by).
     pub fn exchange_bind(
         &self,
         destination: &str,
@@ -86,10 +87,28 @@ impl VHost {
         routing_key: &[u8],
         arguments: FieldTable,
     ) -> Result<(), Fault> {
+        self.exchange_bind_by(destination, source, routing_key, arguments, Caller::BROKER)
+    }
+
+    /// Binds an exchange to another, from which it then receives. Circles are allowed.
+    ///
+    /// # Errors
+    /// 403 without the permissions, and if either is the default exchange; 404 if either does not exist, of both the source; 406 for arguments
+    /// that the source cannot match by.
+    pub fn exchange_bind_by(
+        &self,
+        destination: &str,
+        source: &str,
+        routing_key: &[u8],
+        arguments: FieldTable,
+        caller: Caller<'_>,
+    ) -> Result<(), Fault> {
         let (destination, source) = (strip_line_ends(destination), strip_line_ends(source));
+        caller.write_exchange(&destination)?;
         check_not_default(&destination)?;
         check_not_default(&source)?;
         let operation = self.operation();
+        self.check_source(&source, routing_key, caller)?;
         let source = self.existing_exchange(&source)?;
         let destination = self.existing_exchange(&destination)?;
         let destination = Destination::Exchange(destination);
@@ -98,10 +117,7 @@ impl VHost {
         Ok(())
     }
 
-    /// Unbinds an exchange from another. What is not bound, or does not exist, is as good as unbound.
-    ///
-    /// # Errors
-    /// 403 if either is the default exchange.
+    /// Unbinds an exchange on behalf of the broker itself; see [`exchange_unbind_by`](VHost::exchange_unbind_by).
     pub fn exchange_unbind(
         &self,
         destination: &str,
@@ -109,10 +125,27 @@ impl VHost {
         routing_key: &[u8],
         arguments: FieldTable,
     ) -> Result<(), Fault> {
+        self.exchange_unbind_by(destination, source, routing_key, arguments, Caller::BROKER)
+    }
+
+    /// Unbinds an exchange from another. What is not bound, or does not exist, is as good as unbound.
+    ///
+    /// # Errors
+    /// 403 without the permissions, and if either is the default exchange.
+    pub fn exchange_unbind_by(
+        &self,
+        destination: &str,
+        source: &str,
+        routing_key: &[u8],
+        arguments: FieldTable,
+        caller: Caller<'_>,
+    ) -> Result<(), Fault> {
         let (destination, source) = (strip_line_ends(destination), strip_line_ends(source));
+        caller.write_exchange(&destination)?;
         check_not_default(&destination)?;
         check_not_default(&source)?;
         let mut operation = self.operation();
+        self.check_source(&source, routing_key, caller)?;
         let Some(destination) = self.find_exchange(&destination) else { return Ok(()) };
         let destination = Destination::Exchange(destination);
         let sought = Binding::new(Arc::from(&*source), destination, routing_key, arguments);
@@ -125,6 +158,13 @@ impl VHost {
     /// The bindings that lead to a queue or an exchange, without a queue's implicit one to the default exchange.
     pub fn bindings_to(&self, destination: DestinationId) -> Vec<Arc<Binding>> {
         self.operation().destinations.get(destination).to_vec()
+    }
+
+    /// 403 unless the caller may bind things to this exchange, with this key if it is a topic exchange. Whether there is
+    /// such an exchange is not asked here.
+    fn check_source(&self, name: &str, routing_key: &[u8], caller: Caller<'_>) -> Result<(), Fault> {
+        caller.read_exchange(name)?;
+        self.find_exchange(name).map_or(Ok(()), |source| caller.read_topic(&source, routing_key))
     }
 
     fn find_binding(&self, sought: &Binding) -> Option<Arc<Binding>> {

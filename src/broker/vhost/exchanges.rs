@@ -5,7 +5,8 @@ use std::sync::Arc;
 use amq_protocol::types::FieldTable;
 
 use super::{Operation, VHost, check_reserved_prefix, strip_line_ends};
-use crate::broker::arguments::{Resource, assert_equivalent_exchange, validate_exchange};
+use crate::broker::access::Caller;
+use crate::broker::arguments::{Resource, assert_equivalent_exchange, exchange_named_by, validate_exchange};
 use crate::broker::binding::DestinationId;
 use crate::broker::definitions::Definition;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
@@ -24,13 +25,19 @@ pub struct ExchangeDeclare<'a> {
 }
 
 impl VHost {
+    /// Declares an exchange on behalf of the broker itself; see [`exchange_declare_by`](VHost::exchange_declare_by).
+    pub fn exchange_declare(&self, declare: ExchangeDeclare<'_>) -> Result<(), Fault> {
+        self.exchange_declare_by(declare, Caller::BROKER)
+    }
+
     /// Declares an exchange, or with `passive` asks whether it exists.
     ///
     /// # Errors
-    /// 406 for an unknown type. 403 for the default exchange. 403 for a new name that begins with `amq.`. 406 for
-    /// arguments that its type cannot have, and if an exchange of this name exists and differs. Passive: 403
-    /// for the default exchange, 404 if there is no exchange of this name; nothing else is looked at.
-    pub fn exchange_declare(&self, declare: ExchangeDeclare<'_>) -> Result<(), Fault> {
+    /// 406 for an unknown type. 403 for the default exchange, and without the permission. If an exchange of this name
+    /// exists: 406 if it differs. If not: 403 for a name that begins with `amq.`, 406 for an alternate exchange that is
+    /// no name, 403 without the permission for one. Passive: 403 for the default exchange, 404 if there is no exchange
+    /// of this name; nothing else is looked at.
+    pub fn exchange_declare_by(&self, declare: ExchangeDeclare<'_>, caller: Caller<'_>) -> Result<(), Fault> {
         if declare.passive {
             let name = strip_line_ends(declare.name);
             check_not_default(&name)?;
@@ -39,6 +46,7 @@ impl VHost {
         let kind = ExchangeKind::parse(declare.kind)?;
         let name = strip_line_ends(declare.name);
         check_not_default(&name)?;
+        caller.configure_exchange(&name)?;
         let definition = ExchangeDefinition {
             name: Arc::from(&*name),
             kind,
@@ -48,6 +56,7 @@ impl VHost {
             arguments: declare.arguments,
         };
         let mut operation = self.operation();
+        self.check_not_deleted(&operation)?;
         let resource = Resource::exchange(&name, &self.name);
         if let Some(current) = self.find_exchange(&name) {
             return assert_equivalent_exchange(resource, &current, &definition);
@@ -55,6 +64,10 @@ impl VHost {
         check_reserved_prefix("exchange", &name)?;
         validate_exchange(resource, &definition.arguments)?;
         kind.validate_arguments(resource, &definition.arguments)?;
+        if let Some(alternate) = exchange_named_by(resource, &definition.arguments, "alternate-exchange")? {
+            caller.read_exchange(&name)?;
+            caller.write_exchange(&alternate)?;
+        }
         let exchange = Exchange::new(definition);
         if exchange.durable {
             operation.put(|| Definition::exchange(&self.name, &exchange));
@@ -76,19 +89,25 @@ impl VHost {
         Ok(exchange)
     }
 
+    /// Deletes an exchange on behalf of the broker itself; see [`exchange_delete_by`](VHost::exchange_delete_by).
+    pub fn exchange_delete(&self, name: &str, if_unused: bool) -> Result<(), Fault> {
+        self.exchange_delete_by(name, if_unused, Caller::BROKER)
+    }
+
     /// Deletes an exchange with the bindings of which it is source or destination. One that does not exist is
     /// as good as deleted.
     ///
     /// # Errors
-    /// 403 for the default exchange and for names that begin with `amq.`; 406 if `if_unused` and it is the source
-    /// of a binding.
-    pub fn exchange_delete(&self, name: &str, if_unused: bool) -> Result<(), Fault> {
+    /// 403 for the default exchange, for names that begin with `amq.`, and without the permission; 406 if `if_unused`
+    /// and it is the source of a binding.
+    pub fn exchange_delete_by(&self, name: &str, if_unused: bool, caller: Caller<'_>) -> Result<(), Fault> {
         let name = strip_line_ends(name);
         check_not_default(&name)?;
         let resource = Resource::exchange(&name, &self.name);
         if name.starts_with("amq.") {
             return Err(Fault::access_refused(format!("deletion of system {resource} not allowed")));
         }
+        caller.configure_exchange(&name)?;
         let mut operation = self.operation();
         let Some(exchange) = self.find_exchange(&name) else { return Ok(()) };
         if if_unused && exchange.binding_count() > 0 {

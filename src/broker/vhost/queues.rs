@@ -9,8 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{VHost, check_reserved_prefix, strip_line_ends};
 use crate::broker::ConnectionId;
+use crate::broker::access::Caller;
 use crate::broker::arguments::{
-    QueueProperties, Resource, assert_equivalent_queue, validate_queue, validate_server_named,
+    QueueProperties, QueueType, Resource, assert_equivalent_queue, exchange_named_by, validate_queue,
+    validate_server_named, with_default_queue_type,
 };
 use crate::broker::binding::DestinationId;
 use crate::broker::definitions::Definition;
@@ -26,6 +28,9 @@ pub const REPLY_TO_ALIAS: &str = "amq.direct.reply-to";
 /// What the names of queues of direct reply-to begin with, to which replies are published.
 pub const REPLY_TO_PREFIX: &str = "amq.rabbitmq.reply-to.";
 
+/// What the names begin with that the server chooses.
+const GENERATED_PREFIX: &str = "amq.gen-";
+
 /// The arguments of `queue.declare`.
 #[derive(Clone, Debug)]
 pub struct QueueDeclare<'a> {
@@ -39,35 +44,42 @@ pub struct QueueDeclare<'a> {
 }
 
 impl VHost {
-    /// Declares a queue, or with `passive` asks whether it exists. An exclusive queue belongs to `connection` and
-    /// is not durable whatever is asked. The name of direct reply-to itself is no queue: see
+    /// Declares a queue, or with `passive` asks whether it exists. An exclusive queue belongs to the caller's connection
+    /// and is not durable whatever is asked. The name of direct reply-to itself is no queue: see
     /// [`VHost::is_reply_to_declared`].
     ///
     /// # Errors
-    /// 406 if the server shall name a quorum queue. 403 for a name that begins with `amq.`. If the queue exists:
-    /// 405 unless it is as exclusive as declared, and to this connection; then 406 if it differs. If not: 406 for
-    /// arguments that it cannot have. Passive: 404 if there is no such queue, 405 if it is another connection's.
-    /// Names of direct reply-to queues, whatever else is asked: 404 if nobody waits there.
-    pub fn queue_declare(&self, declare: QueueDeclare<'_>, connection: ConnectionId) -> Result<Arc<Queue>, Fault> {
+    /// 406 if the server shall name a quorum queue. 403 for a name that begins with `amq.`, and without the permission.
+    /// If the queue exists: 405 unless it is as exclusive as declared, and to this connection; then 406 if it differs.
+    /// If not: 403 without the permission to dead-letter, 406 for arguments that it cannot have. Passive: 404 if there
+    /// is no such queue, 405 if it is another connection's. Names of direct reply-to queues, whatever else is asked:
+    /// 404 if nobody waits there.
+    pub fn queue_declare<'c>(
+        &self,
+        declare: QueueDeclare<'_>,
+        caller: impl Into<Caller<'c>>,
+    ) -> Result<Arc<Queue>, Fault> {
+        let caller = caller.into();
         if declare.name.starts_with(REPLY_TO) {
             return self.reply_queue(declare.name);
         }
         let name = strip_line_ends(declare.name);
         if declare.passive {
-            return self.queue(&name, connection);
+            return self.queue(&name, caller.connection);
         }
         let name = self.name_to_declare(name, &declare.arguments)?;
+        caller.configure_queue(&name)?;
         let definition = QueueDefinition {
             vhost: self.name.clone(),
             name: Arc::from(&*name),
             durable: declare.durable && !declare.exclusive,
             auto_delete: declare.auto_delete,
-            exclusive_owner: declare.exclusive.then_some(connection),
+            exclusive_owner: declare.exclusive.then_some(caller.connection),
             arguments: declare.arguments,
         };
         match self.find_queue(&name) {
             Some(queue) => self.declare_again(queue, &definition),
-            None => self.create_queue(definition),
+            None => self.create_queue(definition, caller),
         }
     }
 
@@ -85,16 +97,18 @@ impl VHost {
     /// is as good as deleted, and had none.
     ///
     /// # Errors
-    /// 405 if it is another connection's, 406 if it is not as empty or unused as asked.
-    pub fn queue_delete(
+    /// 403 without the permission, 405 if it is another connection's, 406 if it is not as empty or unused as asked.
+    pub fn queue_delete<'c>(
         &self,
         name: &str,
         if_unused: bool,
         if_empty: bool,
-        connection: ConnectionId,
+        caller: impl Into<Caller<'c>>,
     ) -> Result<u32, Fault> {
-        let Some(queue) = self.find_queue(&strip_line_ends(name)) else { return Ok(0) };
-        check_exclusive_access(&queue, connection)?;
+        let (name, caller) = (strip_line_ends(name), caller.into());
+        caller.configure_queue(&name)?;
+        let Some(queue) = self.find_queue(&name) else { return Ok(0) };
+        check_exclusive_access(&queue, caller.connection)?;
         let ready = queue.kill(if_unused, if_empty)?;
         self.remove_queue(&queue);
         Ok(ready.unwrap_or(0))
@@ -151,12 +165,25 @@ impl VHost {
             return Err(locked(&queue));
         }
         let resource = Resource::queue(&declared.name, &self.name);
-        assert_equivalent_queue(resource, &queue.definition, properties(declared))?;
+        // A queue that had its type by default is the same when it is declared alike; one that was declared before there
+        // was a default is, too.
+        let typed = self.arguments_by_default(declared).filter(|typed| is_same_type(typed, &queue));
+        let properties = properties(declared);
+        let arguments = typed.as_ref().unwrap_or(properties.arguments);
+        assert_equivalent_queue(resource, &queue.definition, QueueProperties { arguments, ..properties })?;
         Ok(queue)
     }
 
-    fn create_queue(&self, definition: QueueDefinition) -> Result<Arc<Queue>, Fault> {
+    /// The arguments of a queue that is declared without a type, with that which is the default here, if it can be of it.
+    fn arguments_by_default(&self, declared: &QueueDefinition) -> Option<FieldTable> {
+        let queue_type = self.default_queue_type()?;
+        let can_be = !declared.name.starts_with(GENERATED_PREFIX) || queue_type == QueueType::Classic;
+        can_be.then(|| with_default_queue_type(queue_type, properties(declared))).flatten()
+    }
+
+    fn create_queue(&self, mut definition: QueueDefinition, caller: Caller<'_>) -> Result<Arc<Queue>, Fault> {
         let mut operation = self.operation();
+        self.check_not_deleted(&operation)?;
         let current = self.queues.get(&definition.name).map(|entry| entry.value().clone());
         if let Some(queue) = current {
             if !queue.is_dead() {
@@ -164,6 +191,14 @@ impl VHost {
             }
             // Whoever marked it dead has not come to remove it: what it was bound to must not outlive its name.
             self.unlink(&mut operation, DestinationId::Queue(queue.id));
+        }
+        let resource = Resource::queue(&definition.name, &self.name);
+        if let Some(dead_letters) = exchange_named_by(resource, &definition.arguments, "x-dead-letter-exchange")? {
+            caller.read_queue(&definition.name)?;
+            caller.write_exchange(&dead_letters)?;
+        }
+        if let Some(typed) = self.arguments_by_default(&definition) {
+            definition.arguments = typed;
         }
         validate_queue(Resource::queue(&definition.name, &self.name), properties(&definition))?;
         let queue = self.new_queue(definition);
@@ -182,6 +217,11 @@ impl VHost {
             None => Queue::new(definition),
         }
     }
+}
+
+fn is_same_type(arguments: &FieldTable, queue: &Queue) -> bool {
+    let queue_type = |arguments: &FieldTable| arguments.inner().get("x-queue-type").cloned();
+    queue_type(arguments) == queue_type(&queue.definition.arguments)
 }
 
 fn properties(definition: &QueueDefinition) -> QueueProperties<'_> {
@@ -216,5 +256,5 @@ fn locked(queue: &Queue) -> Fault {
 
 /// Unique for all practical purposes: 128 random bits.
 fn generated_name() -> String {
-    format!("amq.gen-{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()))
+    format!("{GENERATED_PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()))
 }

@@ -44,11 +44,11 @@ pub struct Event {
 }
 
 pub fn login(broker: &Arc<Broker>) -> Login {
+    let user = broker.users.get("guest").expect("the default user");
     Login {
         name: "peer".into(),
         broker: broker.clone(),
-        vhost: broker.vhost("/").expect("the default virtual host"),
-        user: broker.users.get("guest").expect("the default user"),
+        admission: broker.admit(&user, "/").expect("the default user may use the default virtual host"),
         capabilities: ClientCapabilities {
             consumer_cancel_notify: true,
             connection_blocked: true,

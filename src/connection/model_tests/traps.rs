@@ -201,7 +201,8 @@ fn alike_publishes_that_are_not_routed_any_more_come_back() {
 
 #[test]
 fn what_a_rolled_back_transaction_settled_is_outstanding_again() {
-    let mut peer = peer(&new_broker());
+    let broker = new_broker();
+    let mut peer = peer(&broker);
     let publish = |frames: Frames, body: u8| frames.publish(TO_Q, false, &[body], 1);
     peer.send(&(1..5).fold(Frames::on(1), publish).bytes);
     let frames = select(tx(tx::AMQPMethod::Select(tx::Select {})));
@@ -213,6 +214,7 @@ fn what_a_rolled_back_transaction_settled_is_outstanding_again() {
     let events = peer.send(&frames.bytes);
     assert!(events.iter().all(|event| matches!(event.method, AMQPClass::Tx(_))), "{events:?}");
     peer.vanish();
+    let mut peer = Peer::new(&broker);
     peer.send(&Frames::on(1).open().bytes);
     assert_eq!(drain(&mut peer), [[2], [4]]);
 }

@@ -1,5 +1,6 @@
 //! The rules of AMQP 0-9-1 as RabbitMQ applies them: exact class, method, code, text and order.
 
+mod access;
 mod alternate_exchange;
 mod basic_consume;
 mod basic_get_ack;

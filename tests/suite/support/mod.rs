@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod bystander;
+pub mod local;
 pub mod peer;
 pub mod props;
 pub mod wire;

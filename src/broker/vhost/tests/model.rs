@@ -242,7 +242,7 @@ fn rows_of(vhost: &VHost) -> BTreeMap<Vec<u8>, Vec<u8>> {
         .map(|exchange| Definition::exchange(vhost.name(), exchange))
         .chain(queues.iter().filter(|queue| queue.definition.durable).map(|queue| Definition::queue(queue)))
         .chain(durable_bindings.iter().map(|binding| Definition::binding(vhost.name(), binding)))
-        .chain([Definition::VHost { name: vhost.name().clone() }]);
+        .chain([vhost.definition()]);
     definitions.map(|definition| (definition.key(), definition.value())).collect()
 }
 
