@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod password;
 pub mod pattern;
 pub mod permission;
+pub mod policy;
 pub mod queue;
 pub mod quota;
 pub mod router;

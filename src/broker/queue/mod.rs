@@ -12,6 +12,7 @@ mod leaving;
 pub mod limiter;
 #[cfg(test)]
 mod model_tests;
+mod policies;
 mod ready;
 mod state;
 mod timeout;
@@ -29,6 +30,7 @@ use self::state::QueueState;
 pub use self::state::{HowReturned, Returned};
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Outbox, Wakes};
+use crate::broker::policy::AppliedPolicies;
 use crate::error::Fault;
 use crate::storage::Epoch;
 pub use crate::storage::QueueId;
@@ -53,6 +55,8 @@ pub struct Queue {
     pub id: QueueId,
     pub definition: QueueDefinition,
     dead: AtomicBool,
+    /// Those that apply; off the hot path.
+    policies: Mutex<AppliedPolicies>,
     state: Mutex<QueueState>,
     store: Option<Arc<Store>>,
     this: Weak<Queue>,
@@ -151,6 +155,7 @@ impl Queue {
             id,
             definition,
             dead: AtomicBool::new(false),
+            policies: Mutex::default(),
             state: Mutex::new(QueueState::new(this.clone(), id, max_ready_bytes)),
             store: None,
             this: this.clone(),
@@ -178,6 +183,7 @@ impl Queue {
                 id,
                 definition,
                 dead: AtomicBool::new(false),
+                policies: Mutex::default(),
                 state: Mutex::new(state),
                 store: Some(store.clone()),
                 this: this.clone(),
