@@ -239,6 +239,12 @@ impl Limits {
     }
 }
 
+/// The pattern of a policy, in bytes.
+pub const PATTERN_MAX_BYTES: usize = 16 * 1024;
+
+/// Steps back that the pattern of a policy may take on one name.
+pub const PATTERN_BACKTRACKS: usize = 100_000;
+
 /// `storage.sync_interval_ms`: between two syncs of what is written, in milliseconds.
 pub const SYNC_INTERVAL_MS: Limit =
     Limit { name: "sync_interval_ms", default: 200, min: 1, max: 3_600_000, zero_is_none: false };

@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod effective;
+pub mod pattern;
 
 use std::sync::Arc;
 
