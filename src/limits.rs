@@ -239,6 +239,16 @@ impl Limits {
     }
 }
 
+/// The longest time to live, expiry or delay, in milliseconds: ten years, as in RabbitMQ.
+pub const EXPIRY_MAX_MS: u64 = 315_360_000_000;
+
+/// Messages that deduplication may remember for one queue or exchange.
+pub const DEDUP_CACHE_MAX_SIZE: usize = 10_000_000;
+
+/// Attempts that the policy key `retry` may ask for, and delays that it may list.
+pub const RETRY_ATTEMPTS_MAX: i64 = 1000;
+pub const RETRY_BACKOFFS_MAX: usize = 32;
+
 /// The pattern of a policy, in bytes.
 pub const PATTERN_MAX_BYTES: usize = 16 * 1024;
 

@@ -26,6 +26,7 @@ use super::definition::{DeadLetterStrategy, PolicyDefinition};
 pub use super::definition::{Overflow, Redeclare, Retry};
 use super::{AppliedPolicies, Policy};
 use crate::broker::arguments::{QueueType, integer};
+use crate::limits::DEDUP_CACHE_MAX_SIZE;
 
 /// Deliveries of a message in a quorum queue that may fail, where nothing else is said.
 const QUORUM_DELIVERY_LIMIT: i64 = 20;
@@ -186,7 +187,10 @@ impl<'a> Sources<'a> {
         let header = self.name("x-deduplication-header", |policy| policy.deduplication_header.clone());
         Some(Dedup {
             header: header.unwrap_or_else(|| DEDUP_HEADER.into()),
-            cache_size: size.or(self.policy(|policy| policy.cache_size)).unwrap_or(DEDUP_CACHE_SIZE),
+            cache_size: size
+                .or(self.policy(|policy| policy.cache_size))
+                .unwrap_or(DEDUP_CACHE_SIZE)
+                .min(DEDUP_CACHE_MAX_SIZE),
             cache_ttl_ms: ttl_ms.or(self.policy(|policy| policy.cache_ttl_ms)),
         })
     }

@@ -23,7 +23,11 @@ pub struct Pattern {
 #[derive(Debug)]
 enum Matcher {
     /// The text, at the start and at the end of the name or anywhere.
-    Text { text: Box<str>, at_start: bool, at_end: bool },
+    Text {
+        text: Box<str>,
+        at_start: bool,
+        at_end: bool,
+    },
     Regex(Box<Regex>),
 }
 

@@ -6,12 +6,53 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[test]
 fn patterns_match_as_regular_expressions_do() {
-    let names = ["", "a", "ab", "abc", "xabc", "a.b", "a.b.c", "orders.eu", "orders.us.dead", "Orders", "\u{e9}t\u{e9}"];
+    let names =
+        ["", "a", "ab", "abc", "xabc", "a.b", "a.b.c", "orders.eu", "orders.us.dead", "Orders", "\u{e9}t\u{e9}"];
     let patterns = [
-        "", "^", "$", "^$", ".*", "^.*", ".*$", "^.*$", "a", "^a", "a$", "^a$", "^a.*", ".*a", "^.*a", "a.*$", ".+",
-        "^ab.*c$", "^a\\.b", "a.b", "^(a|x)", "^(ab|xa)c?$", "(?i)^orders", "^orders\\.(eu|us)", "dead$", "^(orders)",
-        "[ab]", "^[ab]$", "a+", "(abc)+", "^(?:a(?:b))", "\u{e9}", "a|b", "^a|c$", "(?s).*b", "^(?!orders)", "(a)\\.?",
-        "b{2}", "^(ab)?c?", "\\.eu$", "(?m)^a", "^^a", "a$$", "[^x]*abc",
+        "",
+        "^",
+        "$",
+        "^$",
+        ".*",
+        "^.*",
+        ".*$",
+        "^.*$",
+        "a",
+        "^a",
+        "a$",
+        "^a$",
+        "^a.*",
+        ".*a",
+        "^.*a",
+        "a.*$",
+        ".+",
+        "^ab.*c$",
+        "^a\\.b",
+        "a.b",
+        "^(a|x)",
+        "^(ab|xa)c?$",
+        "(?i)^orders",
+        "^orders\\.(eu|us)",
+        "dead$",
+        "^(orders)",
+        "[ab]",
+        "^[ab]$",
+        "a+",
+        "(abc)+",
+        "^(?:a(?:b))",
+        "\u{e9}",
+        "a|b",
+        "^a|c$",
+        "(?s).*b",
+        "^(?!orders)",
+        "(a)\\.?",
+        "b{2}",
+        "^(ab)?c?",
+        "\\.eu$",
+        "(?m)^a",
+        "^^a",
+        "a$$",
+        "[^x]*abc",
     ];
     for pattern in patterns {
         let regex = compile(pattern).unwrap();
