@@ -184,6 +184,15 @@ limits! {
     /// How deep tables and arrays may be nested in each other, in levels.
     table_depth: u8 = 64, in 4, 255;
 
+    /// Runtime parameters of one virtual host, policies among them, and global ones.
+    parameters: u32 = 100_000, in 1, 10_000_000;
+
+    /// Largest value of a runtime parameter, in bytes as JSON.
+    parameter_bytes: u32 = 1_048_576, in 1024, 64 * MIB;
+
+    /// Largest file of definitions, in bytes.
+    definitions_bytes: u64 = 256 * MIB, in 1024, 16 * GIB;
+
     /// Ready bytes that a queue may hold in memory while its consumers do not read, before its publishers are
     /// not read any more.
     stalled_queue_bytes: u64 = 256 * MIB, in MIB, 1 << 40;
@@ -248,12 +257,6 @@ pub const DEDUP_CACHE_MAX_SIZE: usize = 10_000_000;
 /// Attempts that the policy key `retry` may ask for, and delays that it may list.
 pub const RETRY_ATTEMPTS_MAX: i64 = 1000;
 pub const RETRY_BACKOFFS_MAX: usize = 32;
-
-/// The pattern of a policy, in bytes.
-pub const PATTERN_MAX_BYTES: usize = 16 * 1024;
-
-/// Steps back that the pattern of a policy may take on one name.
-pub const PATTERN_BACKTRACKS: usize = 100_000;
 
 /// `storage.sync_interval_ms`: between two syncs of what is written, in milliseconds.
 pub const SYNC_INTERVAL_MS: Limit =

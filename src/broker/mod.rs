@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod message;
 mod open;
 pub mod outbox;
+pub mod parameter;
 pub mod password;
 pub mod pattern;
 pub mod permission;
@@ -33,6 +34,7 @@ use dashmap::DashMap;
 use self::alarm::Alarm;
 pub use self::open::OpenError;
 use self::outbox::{Item, Outbox, Wakes};
+use self::parameter::GlobalParameters;
 use self::permission::Permissions;
 use self::queue::{Leaving, Queue};
 use self::quota::ConnectionSlot;
@@ -70,6 +72,7 @@ pub struct Broker {
     next_connection: AtomicU64,
     pub alarm: Alarm,
     stopping: AtomicBool,
+    pub global_parameters: GlobalParameters,
     /// Where what is durable is kept; nothing is without.
     pub store: Option<Arc<Store>>,
 }
@@ -80,6 +83,7 @@ impl Broker {
         users: UserStore,
         permissions: Permissions,
         vhosts: impl Iterator<Item = (Arc<str>, Arc<VHost>)>,
+        global_parameters: GlobalParameters,
         store: Option<Arc<Store>>,
     ) -> Arc<Broker> {
         Arc::new(Broker {
@@ -93,6 +97,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             alarm: Alarm::default(),
             stopping: AtomicBool::new(false),
+            global_parameters,
             config,
         })
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::binding::{Binding, Destination};
 use super::definitions::{BindingDefinition, BoundTo, Definition, DefinitionError, is_user_without_permissions};
+use super::parameter::{GlobalParameters, Parameter};
 use super::pattern::InvalidPattern;
 use super::permission::{PermissionDefinition, Permissions, TopicPermissionDefinition};
 use super::queue::{Queue, QueueDefinition, QueueId};
@@ -41,7 +42,7 @@ impl Broker {
             }
         }
         let vhosts = vhosts.into_iter().map(|name| (name.clone(), VHost::new(name)));
-        Broker::build(config, users, permissions, vhosts, None)
+        Broker::build(config, users, permissions, vhosts, GlobalParameters::default(), None)
     }
 
     /// A broker with everything that is stored, and what the configuration adds to it: virtual hosts that are not
@@ -72,7 +73,8 @@ impl Broker {
         rebuilt.put_configured_users(&config, is_first_start);
         rebuilt.grant_permissions(&config, is_first_start);
         rebuilt.tidy();
-        Ok(Broker::build(config, rebuilt.users, rebuilt.permissions, rebuilt.vhosts.into_iter(), Some(store)))
+        let Rebuilt { users, permissions, vhosts, global_parameters, .. } = rebuilt;
+        Ok(Broker::build(config, users, permissions, vhosts.into_iter(), global_parameters, Some(store)))
     }
 }
 
@@ -87,6 +89,7 @@ struct Rebuilt<'a> {
     unrestricted: Vec<Arc<str>>,
     /// Virtual hosts that the configuration adds.
     added_vhosts: Vec<Arc<str>>,
+    global_parameters: GlobalParameters,
     queues: HashMap<QueueId, Arc<Queue>>,
     /// What waits in queues whose rows have not come.
     waiting: HashMap<QueueId, RecoveredQueue>,
@@ -105,6 +108,7 @@ impl<'a> Rebuilt<'a> {
             permissions: Permissions::default(),
             unrestricted: Vec::new(),
             added_vhosts: Vec::new(),
+            global_parameters: GlobalParameters::default(),
             queues: HashMap::new(),
             waiting,
             bereaved: Vec::new(),
@@ -125,6 +129,8 @@ impl<'a> Rebuilt<'a> {
             }
             Definition::Queue { id, definition } => self.add_queue(id, definition)?,
             Definition::Binding(binding) => self.add_binding(binding)?,
+            Definition::Parameter(parameter) => self.add_parameter(parameter)?,
+            Definition::GlobalParameter { name, value } => self.global_parameters.restore(name, value),
         }
         Ok(())
     }
@@ -208,6 +214,14 @@ impl<'a> Rebuilt<'a> {
         Ok(())
     }
 
+    fn add_parameter(&mut self, parameter: Parameter) -> Result<(), OpenError> {
+        let what = parameter.to_string();
+        if let Some(flaw) = self.vhost(&parameter.vhost, || what.clone())?.restore_parameter(parameter) {
+            tracing::warn!("{what} has no effect: {flaw}");
+        }
+        Ok(())
+    }
+
     fn add_configured_vhosts(&mut self, config: &Config) {
         for name in &config.vhosts {
             let name: Arc<str> = name.as_str().into();
@@ -244,6 +258,7 @@ impl<'a> Rebuilt<'a> {
 
     /// Logs what has changed, and drops what nobody refers to.
     fn tidy(&mut self) {
+        self.vhosts.values().for_each(|vhost| vhost.apply_all_policies());
         let log = &self.store.log;
         let bases: HashSet<QueueId> = self.waiting.keys().map(|id| id.base()).collect();
         let left_over: Vec<QueueId> = bases.into_iter().filter(|id| !self.queues.contains_key(id)).collect();

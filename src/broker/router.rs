@@ -62,8 +62,8 @@ impl VHost {
         while let Some((exchange, _)) = walk.route.visited.get(next).cloned() {
             next += 1;
             if !walk.follow_bindings(&exchange, routing_keys)
-                && let Some(alternate) = &exchange.alternate_exchange
-                && let Some(alternate) = self.find_exchange(alternate)
+                && let Some(alternate) = exchange.alternate_exchange()
+                && let Some(alternate) = self.find_exchange(&alternate)
             {
                 walk.visit(&alternate);
             }

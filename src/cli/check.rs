@@ -120,6 +120,8 @@ fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_check
             Ok(Definition::Exchange { vhost, .. }) => wanted.push(vhost),
             Ok(Definition::Queue { definition, .. }) => wanted.push(definition.vhost),
             Ok(Definition::Binding(binding)) => wanted.push(binding.vhost),
+            Ok(Definition::Parameter(parameter)) => wanted.push(parameter.vhost),
+            Ok(Definition::GlobalParameter { .. }) => {}
             Err(error) => {
                 let change = crate::storage::log::Change { key: key.clone(), value: None };
                 mendings.push(Mending { change, why: format!("{error}; it is deleted") });
@@ -180,6 +182,7 @@ struct Totals {
     exchanges: u64,
     queues: u64,
     bindings: u64,
+    parameters: u64,
     messages: u64,
     message_bytes: u64,
     lost: u64,
@@ -240,6 +243,7 @@ impl Summary {
                 Ok(Definition::Exchange { .. }) => totals.exchanges += 1,
                 Ok(Definition::Binding(_)) => totals.bindings += 1,
                 Ok(Definition::Permission(_) | Definition::TopicPermission(_)) => {}
+                Ok(Definition::Parameter(_) | Definition::GlobalParameter { .. }) => totals.parameters += 1,
                 Ok(Definition::Queue { id, definition }) => {
                     names.insert(id, (definition.vhost.to_string(), definition.name.to_string()));
                 }

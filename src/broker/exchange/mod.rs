@@ -8,6 +8,7 @@ mod headers;
 mod index;
 mod kind;
 mod modulus_hash;
+mod policies;
 mod random;
 mod recent_history;
 mod seen;
@@ -16,7 +17,7 @@ mod topic;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
@@ -26,6 +27,7 @@ use self::random::Draws;
 pub(super) use self::recent_history::Remembered;
 pub(super) use self::seen::Seen;
 use crate::broker::binding::{Binding, Destination};
+use crate::broker::policy::AppliedPolicies;
 use crate::broker::queue::Queue;
 use crate::broker::router::Asked;
 
@@ -68,8 +70,10 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
-    /// Where messages go that no binding matches: the argument `alternate-exchange`.
-    pub alternate_exchange: Option<Arc<str>>,
+    /// The argument `alternate-exchange`; see [`Exchange::alternate_exchange`].
+    alternate_argument: Option<Arc<str>>,
+    /// Those that apply; off the hot path.
+    policies: Mutex<AppliedPolicies>,
     generation: AtomicU64,
     deleted: AtomicBool,
     bindings: RwLock<Bindings>,
@@ -87,10 +91,11 @@ impl Exchange {
         let bindings = Bindings::new(Index::new(definition.kind, &definition.arguments));
         Arc::new(Exchange {
             id: ExchangeId(NEXT_EXCHANGE_ID.fetch_add(1, Ordering::Relaxed)),
-            alternate_exchange: alternate_exchange(&definition.arguments),
             routes_by_key: bindings.index.routes_by_key(),
             bindings: RwLock::new(bindings),
             draws: Draws::seeded(rand::random()),
+            alternate_argument: alternate_argument(&definition.arguments),
+            policies: Mutex::default(),
             name: definition.name,
             kind: definition.kind,
             durable: definition.durable,
@@ -226,7 +231,7 @@ impl fmt::Debug for Exchange {
 }
 
 /// A name that no exchange can have (not UTF-8) counts as none: it would never be found.
-fn alternate_exchange(arguments: &FieldTable) -> Option<Arc<str>> {
+fn alternate_argument(arguments: &FieldTable) -> Option<Arc<str>> {
     match arguments.inner().get("alternate-exchange") {
         Some(AMQPValue::LongString(name)) => std::str::from_utf8(name.as_bytes()).ok().map(Arc::from),
         _ => None,

@@ -9,7 +9,7 @@ mod tests;
 use fancy_regex::{Regex, RegexBuilder};
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
-use crate::limits::{PATTERN_BACKTRACKS, PATTERN_MAX_BYTES};
+use crate::limits::{PATTERN_BACKTRACKS_MAX, PATTERN_MAX_BYTES};
 
 /// Alternatives of a pattern of which each is remembered by its text; with more, none is.
 const ALTERNATIVES_MAX: usize = 16;
@@ -74,7 +74,7 @@ impl Pattern {
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern).backtrack_limit(PATTERN_BACKTRACKS).build().map_err(|error| error.to_string())
+    RegexBuilder::new(pattern).backtrack_limit(PATTERN_BACKTRACKS_MAX).build().map_err(|error| error.to_string())
 }
 
 /// What follows one another in a pattern.

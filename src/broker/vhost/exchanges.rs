@@ -123,8 +123,9 @@ impl VHost {
     }
 
     pub(super) fn add_exchange(&self, operation: &mut Operation<'_>, exchange: Arc<Exchange>) {
-        if let Some(alternate) = &exchange.alternate_exchange {
-            operation.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
+        exchange.apply_policies(self.policies_for_exchange(&exchange.name));
+        if let Some(alternate) = exchange.alternate_exchange() {
+            operation.add_alternate(alternate, &exchange);
         }
         let name = exchange.name.clone();
         self.exchanges.insert(name.clone(), exchange);
@@ -143,11 +144,8 @@ impl VHost {
         if exchange.durable {
             operation.delete(|| Definition::exchange(&self.name, exchange));
         }
-        let Some(alternate) = &exchange.alternate_exchange else { return };
-        let users = operation.alternates.get_mut(alternate).expect("an alternate exchange knows its users");
-        users.retain(|user| !Arc::ptr_eq(user, exchange));
-        if users.is_empty() {
-            operation.alternates.remove(alternate);
+        if let Some(alternate) = exchange.alternate_exchange() {
+            operation.remove_alternate(&alternate, exchange);
         }
     }
 }
