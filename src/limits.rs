@@ -258,6 +258,9 @@ pub const DEDUP_CACHE_MAX_SIZE: usize = 10_000_000;
 pub const RETRY_ATTEMPTS_MAX: i64 = 1000;
 pub const RETRY_BACKOFFS_MAX: usize = 32;
 
+/// Arguments of one queue, exchange or binding that is imported, in bytes: as much as a frame could bring.
+pub const ARGUMENTS_MAX_BYTES: usize = 131_072;
+
 /// `storage.sync_interval_ms`: between two syncs of what is written, in milliseconds.
 pub const SYNC_INTERVAL_MS: Limit =
     Limit { name: "sync_interval_ms", default: 200, min: 1, max: 3_600_000, zero_is_none: false };

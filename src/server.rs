@@ -22,6 +22,7 @@ use self::data::DataDirectory;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::connection;
+use crate::definitions::boot::ToLoad;
 use crate::storage::log::Waiter;
 use crate::storage::store::{Recovered, Store};
 
@@ -82,8 +83,7 @@ async fn serve_clients(
     recovered: Recovered,
     mut stop: Signals,
 ) -> Result<(), String> {
-    let directory = config.data_dir.display().to_string();
-    let broker = Broker::open(config, store.clone(), recovered).map_err(|e| format!("{directory}: {e}"))?;
+    let broker = open(config, store, recovered)?;
     definitions_kept(store).await;
     let listeners = broker.config.listeners.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
     // Each connection holds a sender; when the last has gone, so have all connections.
@@ -108,6 +108,19 @@ async fn serve_clients(
         tracing::warn!("some clients did not close in time; their sockets are dropped");
     }
     Ok(())
+}
+
+/// The broker over what is stored, with the definitions that the configuration has it load. Where these define users,
+/// there is no default user.
+fn open(mut config: Config, store: &Arc<Store>, recovered: Recovered) -> Result<Arc<Broker>, String> {
+    let to_load = ToLoad::read(&config)?;
+    if to_load.defines_users() {
+        config.default_user = None;
+    }
+    let directory = config.data_dir.display().to_string();
+    let broker = Broker::open(config, store.clone(), recovered).map_err(|e| format!("{directory}: {e}"))?;
+    to_load.import(&broker)?;
+    Ok(broker)
 }
 
 /// The signals that end the process gracefully.
