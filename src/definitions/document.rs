@@ -84,6 +84,8 @@ pub(super) struct QueueEntry {
     pub name: String,
     pub durable: bool,
     pub auto_delete: bool,
+    /// Said beside the arguments, which may say it too.
+    pub queue_type: Option<String>,
     pub arguments: FieldTable,
 }
 
@@ -227,20 +229,14 @@ impl Reading<'_> {
         })
     }
 
-    /// The type may be said beside the arguments; there it counts only where they say nothing.
     fn queue(&self, entry: &Fields<'_>) -> Result<QueueEntry, DefinitionsError> {
-        let (mut json, _) = self.arguments(entry)?;
-        if let Some(queue_type) = entry.text_or_none("type")?.filter(|queue_type| *queue_type != "classic")
-            && !json.contains_key("x-queue-type")
-        {
-            json.insert("x-queue-type".into(), queue_type.into());
-        }
         Ok(QueueEntry {
             vhost: self.vhost(entry)?,
             name: entry.name("name")?.to_owned(),
             durable: entry.flag("durable")?,
             auto_delete: entry.flag_or_none("auto_delete")?.unwrap_or(false),
-            arguments: arguments_of(&entry.place_of("arguments"), &json, self.max_depth)?,
+            queue_type: entry.text_or_none("type")?.map(str::to_owned),
+            arguments: self.arguments(entry)?.1,
         })
     }
 

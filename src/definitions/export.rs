@@ -3,6 +3,8 @@
 //! What a connection owns is not among them, nor what every virtual host has anyway: the default exchange, and those whose
 //! names begin with `amq.`.
 
+mod accounts;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -34,7 +36,7 @@ impl Broker {
             "explanation": format!("Definitions of cluster '{}'", server.cluster_name),
             "global_parameters": self.exported_global_parameters(),
         });
-        for (section, values) in sections(&vhosts) {
+        for (section, values) in accounts::sections(self).into_iter().chain(sections(&vhosts)) {
             document[section] = Value::Array(values);
         }
         document
@@ -54,6 +56,7 @@ impl Broker {
             "product_version": server.version,
             "rabbitmq_definition_format": "single_virtual_host",
             "original_vhost_name": &**vhost.name(),
+            "metadata": accounts::metadata(&vhost),
             "explanation": format!("Definitions of virtual host '{}'", vhost.name()),
         });
         for (section, mut values) in sections(&[vhost]) {

@@ -4,9 +4,12 @@
 //! something refers to is there before it. What is there and differs stays as it is, but for policies and parameters,
 //! which are replaced: those are settings, and nothing is lost with them.
 
+mod accounts;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use amq_protocol::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value};
 
 use super::document::{BindingEntry, Document, ExchangeEntry, ParameterEntry, PolicyEntry, QueueEntry};
@@ -14,7 +17,7 @@ use super::export::binding_identity;
 use super::fields::DefinitionsError;
 use super::report::{Outcome, Report};
 use super::{RESERVED_PREFIX, boot};
-use crate::broker::arguments::Resource;
+use crate::broker::arguments::{QueueType, Resource};
 use crate::broker::definitions::described_parameter;
 use crate::broker::parameter::{NewPolicy, ParameterError, VHOST_LIMITS};
 use crate::broker::policy::validation::{is_known, is_of_mirroring};
@@ -68,6 +71,14 @@ impl<'a> Import<'a> {
         for name in &document.unknown {
             self.report.note(name, "nothing is known of such a section; it is left out");
         }
+        let has_limits = |vhost: &str| {
+            let mut limits = document.parameters.iter().filter(|parameter| parameter.component == VHOST_LIMITS);
+            limits.any(|parameter| parameter.vhost == vhost)
+        };
+        document.users.into_iter().for_each(|user| self.user(user));
+        document.vhosts.iter().for_each(|vhost| self.add_vhost(vhost, has_limits(&vhost.name)));
+        document.permissions.into_iter().for_each(|permission| self.permission(permission));
+        document.topic_permissions.into_iter().for_each(|permission| self.topic_permission(permission));
         document.exchanges.into_iter().for_each(|exchange| self.exchange(exchange));
         document.global_parameters.into_iter().for_each(|(name, value)| self.global_parameter(&name, value));
         document.policies.into_iter().for_each(|policy| self.policy(PolicyKind::User, policy));
@@ -109,7 +120,7 @@ impl<'a> Import<'a> {
             durable: entry.durable,
             exclusive: false,
             auto_delete: entry.auto_delete,
-            arguments: entry.arguments,
+            arguments: typed_arguments(entry.arguments, entry.queue_type, &vhost),
         };
         let declared = vhost.queue_declare(declare, IMPORTER).map(drop);
         self.declared("queues", what, existed, declared);
@@ -226,6 +237,16 @@ impl<'a> Import<'a> {
         }
         vhost
     }
+}
+
+/// The arguments with the type of the queue, if it is said beside them and they would otherwise mean another.
+fn typed_arguments(mut arguments: FieldTable, queue_type: Option<String>, vhost: &VHost) -> FieldTable {
+    let Some(queue_type) = queue_type.filter(|_| !arguments.contains_key("x-queue-type")) else { return arguments };
+    let default = vhost.default_queue_type().unwrap_or(QueueType::Classic);
+    if queue_type != default.name() || queue_type != QueueType::Classic.name() {
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(queue_type.into()));
+    }
+    arguments
 }
 
 fn is_parameter(parameter: &crate::broker::parameter::Parameter, component: &str, name: &str) -> bool {

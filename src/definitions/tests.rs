@@ -4,7 +4,8 @@ use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::broker::arguments::same_value;
+use crate::broker::administration::VHostChange;
+use crate::broker::arguments::{QueueType, same_value};
 use crate::broker::parameter::NewPolicy;
 use crate::broker::policy::PolicyKind;
 use crate::broker::vhost::{ExchangeDeclare, QueueDeclare};
@@ -55,9 +56,9 @@ fn table(entries: impl IntoIterator<Item = (&'static str, AMQPValue)>) -> FieldT
     table
 }
 
-/// The sections about what a virtual host has.
+/// The sections about what virtual hosts have.
 fn contents(document: &Value) -> Value {
-    let sections = ["parameters", "global_parameters", "policies", "queues", "exchanges", "bindings"];
+    let sections = ["parameters", "policies", "queues", "exchanges", "bindings"];
     sections.into_iter().map(|section| (section.to_owned(), document[section].clone())).collect()
 }
 
@@ -154,6 +155,19 @@ fn what_is_exported_can_be_imported_elsewhere_and_changes_nothing_where_it_came_
     broker.set_global_parameter("g", json!("x")).unwrap();
     broker.set_global_parameter("internal_x", json!("x")).unwrap();
 
+    broker.add_user("alice", "wonderland").unwrap();
+    broker.set_user_tags("alice", &["monitoring"]).unwrap();
+    broker.set_user_limits("alice", &json!({"max-channels": 5})).unwrap();
+    broker.set_permissions("/", "alice", "", "^a", ".*").unwrap();
+    broker.set_topic_permissions("/", "alice", "amq.topic", "^a\\.", "").unwrap();
+    let about = VHostChange {
+        description: Some("The default"),
+        tags: Some(&["eu"]),
+        default_queue_type: None,
+        protected_from_deletion: Some(true),
+    };
+    broker.update_vhost_metadata("/", about).unwrap();
+
     let exported = broker.export_definitions();
     let again = imported(&broker, &exported);
     for (kind, counts) in &again.kinds {
@@ -161,9 +175,12 @@ fn what_is_exported_can_be_imported_elsewhere_and_changes_nothing_where_it_came_
     }
     assert_eq!(broker.export_definitions(), exported);
 
-    let other = broker_with(&["/", "empty"]);
+    let other = broker_with(&["/"]);
     let report = imported(&other, &parsed(&exported.to_string()));
-    assert_eq!(contents(&other.export_definitions()), contents(&exported));
+    assert_eq!(other.export_definitions(), exported);
+    assert_eq!((counts(&report, "users"), counts(&report, "vhosts")), ((1, 1, 0, 0), (1, 1, 0, 0)));
+    assert_eq!(counts(&report, "permissions"), (2, 0, 1, 0));
+    assert_eq!(counts(&report, "topic_permissions"), (1, 0, 0, 0));
     assert_eq!(counts(&report, "queues"), (3, 0, 0, 0));
     assert_eq!(counts(&report, "bindings"), (5, 0, 0, 0));
     assert_eq!(counts(&report, "policies"), (1, 0, 0, 0));
@@ -173,6 +190,25 @@ fn what_is_exported_can_be_imported_elsewhere_and_changes_nothing_where_it_came_
     for section in ["queues", "bindings"] {
         assert!(!exported[section].to_string().contains("mine"), "what a connection owns is not exported");
     }
+}
+
+#[test]
+fn the_type_of_a_queue_is_the_one_that_it_had_whatever_the_default_is() {
+    let broker = broker_with(&["/"]);
+    declare_queue(&broker, "old", FieldTable::default());
+    let quorum = VHostChange { default_queue_type: Some("quorum"), ..VHostChange::default() };
+    broker.update_vhost_metadata("/", quorum).unwrap();
+    declare_queue(&broker, "new", FieldTable::default());
+    let exported = broker.export_definitions();
+    let other = broker_with(&["/"]);
+    let mut document = exported.clone();
+    document["queues"].as_array_mut().unwrap().push(json!({"vhost": "/", "name": "none", "durable": true}));
+    for _ in 0..2 {
+        assert_eq!(counts(&imported(&other, &document), "queues").3, 0);
+    }
+    let kind = |name: &str| QueueType::of(&other.vhost("/").unwrap().find_queue(name).unwrap().definition.arguments);
+    assert_eq!([kind("old"), kind("new"), kind("none")], [QueueType::Classic, QueueType::Quorum, QueueType::Quorum]);
+    assert_eq!(counts(&imported(&broker, &exported), "queues"), (0, 0, 2, 0));
 }
 
 #[test]
@@ -189,14 +225,24 @@ fn an_export_says_what_it_is_of() {
 
 #[test]
 fn a_file_of_rabbitmq_3_imports_as_it_is() {
-    let broker = broker_with(&["/", "shop", "empty"]);
+    let broker = broker_with(&["/"]);
     let report = imported(&broker, &parsed(RABBITMQ_3));
+    assert_eq!(counts(&report, "users"), (2, 1, 0, 0));
+    assert_eq!(counts(&report, "vhosts"), (2, 1, 0, 0));
+    assert_eq!(counts(&report, "permissions"), (4, 0, 1, 0));
+    assert_eq!(counts(&report, "topic_permissions"), (1, 0, 0, 0));
     assert_eq!(counts(&report, "exchanges"), (4, 0, 0, 0));
     assert_eq!(counts(&report, "queues"), (6, 0, 0, 3));
     assert_eq!(counts(&report, "bindings"), (5, 0, 0, 2));
     assert_eq!(counts(&report, "policies"), (4, 0, 0, 1));
     assert_eq!(counts(&report, "parameters"), (2, 0, 0, 0));
     assert_eq!(counts(&report, "global_parameters"), (1, 0, 0, 0));
+    broker.authenticate_user("alice", "wonderland").unwrap();
+    assert_eq!(broker.list_permissions(None, Some("alice")).unwrap().len(), 2);
+    let bob = broker.users.definition("bob").unwrap();
+    assert_eq!((bob.password, bob.limits.max_connections, bob.limits.max_channels), (None, Some(10), Some(20)));
+    let about = broker.vhost("shop").unwrap().metadata();
+    assert_eq!((&*about.description, about.tags.join(",")), ("The shop", "production,eu".to_owned()));
     assert!(note(&report, "queue 'log' in vhost 'shop'").contains("unsupported queue type 'stream'"));
     assert!(note(&report, "policy 'mirrored' in vhost '/'").contains("ha-mode, ha-params, ha-sync-mode"));
     assert!(note(&report, "policy 'ha-only' in vhost '/'").contains("ha-mode"));
@@ -213,6 +259,10 @@ fn a_file_of_rabbitmq_3_imports_as_it_is() {
     let types = broker.vhost("/").unwrap().find_queue("types").unwrap();
     assert_eq!(types.definition.arguments.inner()["bad"], AMQPValue::LongString(b"\xff\xfe\0raw".as_slice().into()));
     let again = imported(&broker, &parsed(RABBITMQ_3));
+    for kind in ["users", "vhosts", "permissions", "topic_permissions", "exchanges"] {
+        let (created, changed, _, skipped) = counts(&again, kind);
+        assert_eq!((created, changed, skipped), (0, 0, 0), "{kind}");
+    }
     assert_eq!(counts(&again, "queues"), (0, 0, 6, 3));
     assert_eq!(counts(&again, "bindings"), (0, 0, 5, 2));
     assert_eq!(counts(&again, "policies"), (0, 0, 4, 1));
@@ -221,8 +271,14 @@ fn a_file_of_rabbitmq_3_imports_as_it_is() {
 
 #[test]
 fn a_file_of_rabbitmq_4_imports_as_it_is() {
-    let broker = broker_with(&["/", "billing"]);
+    let broker = broker_with(&["/"]);
     let report = imported(&broker, &parsed(RABBITMQ_4));
+    assert_eq!((counts(&report, "users"), counts(&report, "vhosts")), ((2, 0, 0, 0), (1, 1, 0, 0)));
+    broker.authenticate_user("dave", "test12").unwrap();
+    let dave = broker.users.definition("dave").unwrap();
+    assert_eq!((dave.tags.join(","), dave.limits.max_channels), ("monitoring,policymaker".to_owned(), Some(7)));
+    let about = broker.vhost("billing").unwrap().metadata();
+    assert!(about.protected_from_deletion && about.default_queue_type.is_some());
     assert_eq!(counts(&report, "exchanges"), (2, 0, 0, 1));
     assert_eq!(counts(&report, "queues"), (3, 0, 0, 1));
     assert_eq!(counts(&report, "bindings"), (3, 0, 0, 1));
@@ -263,6 +319,17 @@ fn what_cannot_be_had_is_left_out_and_reported() {
     let queue = |name: &str| json!({"vhost": "/", "name": name, "durable": true});
     let document = json!({
         "new_section": [],
+        "users": [
+            {"name": "a", "password_hash": "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR", "hashing_algorithm": "own"},
+            {"name": "b", "password_hash": "no base64!"},
+            {"name": "c", "limits": {"max-foo": 1}},
+            {"name": ""},
+        ],
+        "vhosts": [{"name": "s", "default_queue_type": "stream", "limits": {"max-foo": 1}}],
+        "permissions": [
+            {"user": "no", "vhost": "/", "configure": "", "write": "", "read": ""},
+            {"user": "guest", "vhost": "/", "configure": "(", "write": "", "read": ""},
+        ],
         "queues": [queue("amq.gen-x"), queue(""), {"vhost": "no", "name": "q", "durable": true}, queue("q")],
         "exchanges": [{"vhost": "/", "name": "amq.own", "durable": true, "type": "direct"}],
         "bindings": [
@@ -280,6 +347,12 @@ fn what_cannot_be_had_is_left_out_and_reported() {
         ],
     });
     let report = imported(&broker, &document);
+    assert_eq!((counts(&report, "users"), counts(&report, "permissions")), ((0, 0, 0, 4), (0, 0, 0, 2)));
+    assert_eq!(note(&report, "user 'a'"), "is left out: no password is hashed by own here");
+    let unknown = "is left out: its password hash is none of rabbit_password_hashing_sha256";
+    assert_eq!(note(&report, "user 'b'"), unknown);
+    assert_eq!(counts(&report, "vhosts"), (1, 0, 0, 0));
+    assert!(note(&report, "virtual host 's'").contains("no queues of type 'stream'"));
     assert_eq!(counts(&report, "queues"), (1, 0, 0, 3));
     assert_eq!(counts(&report, "exchanges"), (0, 0, 0, 1));
     assert_eq!(counts(&report, "bindings"), (0, 0, 0, 2));

@@ -15,6 +15,7 @@ mod exchange;
 mod exchange_types;
 mod frames;
 mod limits;
+mod policies;
 mod properties;
 mod qos;
 mod queue;
