@@ -335,6 +335,28 @@ fn everything_is_there_again_after_a_restart() {
     assert_eq!((&*policy.name, policy.priority, &policy.definition["max-length"]), ("p", 3, &json!(5)));
 }
 
+#[test]
+fn what_a_virtual_host_has_goes_with_it() {
+    let mut rows = Rows::new();
+    let config = Config { vhosts: vec!["/".into(), "b".into()], ..Config::default() };
+    let broker = Broker::open(config.clone(), rows.store.clone(), rows.recovered()).unwrap();
+    broker.set_policy(USER, "b", policy("p", "", 0, json!({"max-length": 5}))).unwrap();
+    broker.set_parameter("b", "shovel", "s", json!([["max-queues", 1]])).unwrap();
+    broker.set_vhost_limits("b", json!([["max-queues", 1]])).unwrap();
+    assert_eq!(*broker.list_parameters("b").unwrap()[1].value, json!({"max-queues": 1}), "pairs stand for an object");
+    let vhost = broker.vhost("b").unwrap();
+    broker.delete_vhost("b").unwrap();
+    let gone = ParameterError::NoVHost("b".into());
+    assert_eq!(vhost.set_parameter("c", "n", json!(1), broker.parameter_limits()), Err(gone.clone()));
+    assert_eq!(vhost.clear_parameter("shovel", "s"), Err(gone));
+    rows.take();
+    let of_b = |key: &&Vec<u8>| key.windows(3).any(|bytes| bytes == b"\0\x01b");
+    assert_eq!(rows.rows.keys().filter(of_b).count(), 0);
+    rows.store = Rows::new().store;
+    let again = Broker::open(config, rows.store.clone(), rows.recovered()).unwrap();
+    assert!(again.list_parameters("b").unwrap().is_empty() && again.list_policies(USER, "b").unwrap().is_empty());
+}
+
 /// Policies are set and queues declared at once; in the end each queue has what a search finds.
 #[test]
 fn queues_that_are_declared_while_policies_change_have_the_right_ones() {

@@ -206,7 +206,7 @@ fn most_telling<'a>(
     uses: &HashMap<(bool, Box<[u8]>), usize>,
 ) -> Option<&'a Requirement> {
     let shared = |requirement: &&Requirement| -> usize {
-        let key = |text: &Box<[u8]>| (requirement.at_start, key(text, requirement.at_start).into());
+        let key = |text: &[u8]| (requirement.at_start, key(text, requirement.at_start).into());
         requirement.texts.iter().map(|text| uses[&key(text)]).sum()
     };
     requirements.iter().min_by_key(shared)

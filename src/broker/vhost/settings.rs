@@ -17,7 +17,7 @@ use crate::broker::parameter::{
     NewPolicy, Parameter, ParameterError, ParameterLimits, VHOST_LIMITS, VHOST_LIMITS_NAME,
 };
 use crate::broker::policy::pattern::Pattern;
-use crate::broker::policy::{AppliedPolicies, Policy, PolicyKind, PolicySet, Subject};
+use crate::broker::policy::{AppliedPolicies, Policy, PolicyKind, PolicySet, Subject, object_of};
 use crate::broker::queue::{Queue, QueueDefinition};
 
 /// Changed under the topology mutex only.
@@ -268,7 +268,8 @@ impl VHost {
         // As it is told and kept: with what was left out, and lists of pairs as objects.
         let value = Arc::new(match &checked {
             Checked::Policy(_, compiled) => compiled.0.to_value(),
-            _ => value,
+            Checked::Limits(_) => object_of(&value).map_or(value, Value::Object),
+            Checked::Other => value,
         });
         let _change = self.change();
         let key: (Arc<str>, Arc<str>) = (component.into(), name.into());

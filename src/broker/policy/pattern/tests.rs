@@ -72,9 +72,9 @@ fn look_around_and_references_back_are_understood() {
 #[test]
 fn every_name_that_matches_meets_the_requirements() {
     let texts = |pattern: &str| -> Vec<(Vec<String>, bool)> {
-        let text = |t: &Box<[u8]>| String::from_utf8_lossy(t).into_owned();
+        let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
         let pattern = Pattern::new(pattern).unwrap();
-        pattern.requirements().iter().map(|r| (r.texts.iter().map(text).collect(), r.at_start)).collect()
+        pattern.requirements().iter().map(|r| (r.texts.iter().map(|t| text(t)).collect(), r.at_start)).collect()
     };
     let one = |text: &str, at_start| vec![(vec![text.to_owned()], at_start)];
     assert_eq!(texts("^orders\\."), one("orders.", true));
