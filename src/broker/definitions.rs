@@ -22,6 +22,9 @@
 //! 06 vhost: str  user: str                          version  configure: str
 //!                                                   write: str  read: str          permission
 //! 07 vhost: str  user: str  exchange: str           version  write: str  read: str topic permission
+//! 08 vhost: str  component: str  name: str          version  JSON: u32 of its length
+//!                                                   and so many bytes              parameter
+//! 09 name: str                                      version  JSON                  global parameter
 //! 0A id: u64                                        version  level  owner          hidden queue of delayed messages
 //! 0B id: u64                                        version  owner                 hidden queue of remembered keys
 //!
@@ -51,11 +54,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::broker::binding::{Binding, Destination};
 use crate::broker::delay::LEVELS as DELAY_LEVELS;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
+use crate::broker::parameter::Parameter;
 use crate::broker::permission::{PermissionDefinition, TopicPermissionDefinition};
 use crate::broker::queue::{Queue, QueueDefinition, QueueId};
 use crate::broker::user::UserDefinition;
@@ -74,6 +79,8 @@ const QUEUE: u8 = 4;
 const BINDING: u8 = 5;
 const PERMISSION: u8 = 6;
 const TOPIC_PERMISSION: u8 = 7;
+const PARAMETER: u8 = 8;
+const GLOBAL_PARAMETER: u8 = 9;
 const DELAYS: u8 = 0x0A;
 
 const WINDOW: u8 = 0x0B;
@@ -116,6 +123,12 @@ pub enum Definition {
     Binding(BindingDefinition),
     Permission(PermissionDefinition),
     TopicPermission(TopicPermissionDefinition),
+    /// A runtime parameter, as policies and limits of virtual hosts are too.
+    Parameter(Parameter),
+    GlobalParameter {
+        name: Arc<str>,
+        value: Arc<Value>,
+    },
     /// The hidden queue whose lanes hold delayed messages of one level of somebody's wheel.
     Delays {
         id: QueueId,
@@ -179,6 +192,8 @@ pub enum Flaw {
     UnknownQueueType,
     #[error("its arguments are damaged: {0}")]
     Arguments(#[from] TableError),
+    #[error("its value is no JSON: {0}")]
+    NotJson(String),
     #[error("its key is that of other arguments")]
     OtherArguments,
 }
@@ -224,6 +239,10 @@ impl Definition {
             Definition::TopicPermission(topic) => {
                 key_of(TOPIC_PERMISSION, &[&topic.vhost, &topic.user, &topic.exchange])
             }
+            Definition::Parameter(Parameter { vhost, component, name, .. }) => {
+                key_of(PARAMETER, &[vhost, component, name])
+            }
+            Definition::GlobalParameter { name, .. } => key_of(GLOBAL_PARAMETER, &[name]),
             Definition::Delays { id, .. } => [&[DELAYS][..], &id.0.to_be_bytes()].concat(),
             Definition::Window { id, .. } => [&[WINDOW][..], &id.0.to_be_bytes()].concat(),
         }
@@ -248,6 +267,11 @@ impl Definition {
                 table::encode(&mut out, &definition.arguments);
             }
             Definition::Binding(binding) => table::encode(&mut out, &binding.arguments),
+            Definition::Parameter(Parameter { value, .. }) | Definition::GlobalParameter { value, .. } => {
+                let json = value.to_string();
+                out.extend(u32::try_from(json.len()).expect("it has been checked").to_be_bytes());
+                out.extend(json.into_bytes());
+            }
             Definition::Delays { level, owner, .. } => {
                 out.push(*level);
                 push_owner(&mut out, owner);
@@ -347,6 +371,8 @@ fn read(key: &[u8], value: &[u8]) -> Result<Definition, Flaw> {
         BINDING => read_binding,
         PERMISSION => access::read_permission,
         TOPIC_PERMISSION => access::read_topic_permission,
+        PARAMETER => read_parameter,
+        GLOBAL_PARAMETER => |key, value| Ok(Definition::GlobalParameter { name: key.name()?, value: value.json()? }),
         DELAYS => read_delays,
         WINDOW => read_window,
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
@@ -426,6 +452,11 @@ fn read_window(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definitio
     Ok(Definition::Window { id: key.queue_id()?, owner: value.owner()? })
 }
 
+fn read_parameter(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let (vhost, component, name) = (key.name()?, key.name()?, key.name()?);
+    Ok(Definition::Parameter(Parameter { vhost, component, name, value: value.json()? }))
+}
+
 /// What is left to read.
 struct Reader<'a>(&'a [u8]);
 
@@ -500,6 +531,13 @@ impl<'a> Reader<'a> {
         Ok(table::decode_entries(entries, u8::MAX)?)
     }
 
+    fn json(&mut self) -> Result<Arc<Value>, Flaw> {
+        let length = u32::from_be_bytes(self.array()?) as usize;
+        let (text, rest) = self.0.split_at_checked(length).ok_or(Flaw::CutShort)?;
+        self.0 = rest;
+        serde_json::from_slice(text).map(Arc::new).map_err(|error| Flaw::NotJson(error.to_string()))
+    }
+
     fn end(&self) -> Result<(), Flaw> {
         if self.0.is_empty() { Ok(()) } else { Err(Flaw::TooLong) }
     }
@@ -536,9 +574,23 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
             let (vhost, user) = (key.name()?, key.name()?);
             format!("the topic permission of user '{user}' on exchange '{}' in vhost '{vhost}'", key.name()?)
         }
+        PARAMETER => {
+            let (vhost, component, name) = (key.name()?, key.name()?, key.name()?);
+            described_parameter(&vhost, &component, &name)
+        }
+        GLOBAL_PARAMETER => format!("global parameter '{}'", key.name()?),
         DELAYS => format!("the hidden queue of delayed messages with id {}", key.queue_id()?.0),
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     })
+}
+
+/// `policy 'p' in vhost '/'`, `parameter 'n' of component 'c' in vhost '/'`.
+pub fn described_parameter(vhost: &str, component: &str, name: &str) -> String {
+    match component {
+        "policy" => format!("policy '{name}' in vhost '{vhost}'"),
+        "operator_policy" => format!("operator policy '{name}' in vhost '{vhost}'"),
+        _ => format!("parameter '{name}' of component '{component}' in vhost '{vhost}'"),
+    }
 }
 
 struct Hex<'a>(&'a [u8]);

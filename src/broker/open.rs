@@ -11,6 +11,7 @@ use super::definitions::{
     BindingDefinition, BoundTo, Definition, DefinitionError, HiddenOwner, is_user_without_permissions,
 };
 use super::delay::RecoveredLevel;
+use super::parameter::{GlobalParameters, Parameter};
 use super::pattern::InvalidPattern;
 use super::permission::{PermissionDefinition, Permissions, TopicPermissionDefinition};
 use super::queue::{Queue, QueueDefinition, QueueId};
@@ -46,8 +47,8 @@ impl Broker {
             }
         }
         let worker = Arc::<Worker>::default();
-        let vhost = |name: Arc<str>| (name.clone(), VHost::build(name, None, worker.clone()));
-        Broker::build(config, users, permissions, vhosts.into_iter().map(vhost), worker.clone(), None)
+        let vhosts = vhosts.into_iter().map(|name| (name.clone(), VHost::build(name, None, worker.clone())));
+        Broker::build(config, users, permissions, vhosts, GlobalParameters::default(), worker.clone(), None)
     }
 
     /// A broker with everything that is stored, and what the configuration adds to it: virtual hosts that are not
@@ -92,8 +93,9 @@ impl Broker {
         rebuilt.put_configured_users(&config, is_first_start);
         rebuilt.grant_permissions(&config, is_first_start);
         rebuilt.tidy();
-        let Rebuilt { users, permissions, vhosts, worker, .. } = rebuilt;
-        Ok(Broker::build(config, users, permissions, vhosts.into_iter(), worker, Some(store)))
+        let Rebuilt { users, permissions, vhosts, global_parameters, worker, .. } = rebuilt;
+        let (vhosts, store) = (vhosts.into_iter(), Some(store));
+        Ok(Broker::build(config, users, permissions, vhosts, global_parameters, worker, store))
     }
 }
 
@@ -108,6 +110,7 @@ struct Rebuilt<'a> {
     unrestricted: Vec<Arc<str>>,
     /// Virtual hosts that the configuration adds.
     added_vhosts: Vec<Arc<str>>,
+    global_parameters: GlobalParameters,
     queues: HashMap<QueueId, Arc<Queue>>,
     worker: Arc<Worker>,
     /// What waits in queues whose rows have not come, level by level.
@@ -136,6 +139,7 @@ impl<'a> Rebuilt<'a> {
             permissions: Permissions::default(),
             unrestricted: Vec::new(),
             added_vhosts: Vec::new(),
+            global_parameters: GlobalParameters::default(),
             queues: HashMap::new(),
             worker,
             levels: by_level(waiting),
@@ -161,6 +165,8 @@ impl<'a> Rebuilt<'a> {
             Definition::Binding(binding) => self.add_binding(binding)?,
             Definition::Delays { id, level, owner } => self.add_delays(id, level, owner),
             Definition::Window { id, owner } => self.windows.push((id, owner)),
+            Definition::Parameter(parameter) => self.add_parameter(parameter)?,
+            Definition::GlobalParameter { name, value } => self.global_parameters.restore(name, value),
         }
         Ok(())
     }
@@ -241,6 +247,14 @@ impl<'a> Rebuilt<'a> {
         } else {
             self.bereaved.push((vhost, definition.source.clone()));
             self.changes.push(Definition::Binding(definition).delete());
+        }
+        Ok(())
+    }
+
+    fn add_parameter(&mut self, parameter: Parameter) -> Result<(), OpenError> {
+        let what = parameter.to_string();
+        if let Some(flaw) = self.vhost(&parameter.vhost, || what.clone())?.restore_parameter(parameter) {
+            tracing::warn!("{what} has no effect: {flaw}");
         }
         Ok(())
     }
@@ -333,6 +347,7 @@ impl<'a> Rebuilt<'a> {
 
     /// Logs what has changed, and drops what nobody refers to.
     fn tidy(&mut self) {
+        self.vhosts.values().for_each(|vhost| vhost.apply_all_policies());
         let log = &self.store.log;
         let left_over = self.levels.len();
         self.levels.keys().for_each(|&id| _ = log.drop_queue(id));

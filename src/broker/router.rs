@@ -89,8 +89,8 @@ impl VHost {
                 }
             }
             if !walk.follow_bindings(&exchange, routing_keys)
-                && let Some(alternate) = &exchange.alternate_exchange
-                && let Some(alternate) = self.find_exchange(alternate)
+                && let Some(alternate) = exchange.alternate_exchange()
+                && let Some(alternate) = self.find_exchange(&alternate)
             {
                 walk.visit(&alternate);
             }

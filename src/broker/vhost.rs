@@ -13,10 +13,12 @@
 mod bindings;
 mod deletion;
 mod exchanges;
+mod limits;
 mod metadata;
 mod operation;
 mod queues;
 mod restore;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -28,9 +30,12 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use dashmap::DashMap;
 
 pub use self::exchanges::ExchangeDeclare;
+use self::limits::Places;
+pub use self::limits::{Place, VHostLimits};
 pub use self::metadata::VHostMetadata;
 use self::operation::Operation;
 pub use self::queues::{QueueDeclare, REPLY_TO, REPLY_TO_ALIAS, REPLY_TO_PREFIX};
+use self::settings::Settings;
 use crate::broker::binding::Destinations;
 use crate::broker::dedup::Admission;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
@@ -65,6 +70,8 @@ pub struct VHost {
     metadata: RwLock<VHostMetadata>,
     /// Whether messages are copied to the trace exchange. Off after each start, as in RabbitMQ.
     traced: AtomicBool,
+    settings: Settings,
+    places: Places,
     /// Where what is durable is kept; nothing is without.
     store: Option<Arc<Store>>,
     /// Who attends to its queues.
@@ -80,6 +87,20 @@ struct Topology {
     alternates: HashMap<Arc<str>, Vec<Arc<Exchange>>>,
     /// The virtual host is gone: nothing is declared in it any more.
     is_deleted: bool,
+}
+
+impl Topology {
+    fn add_alternate(&mut self, alternate: Arc<str>, user: &Arc<Exchange>) {
+        self.alternates.entry(alternate).or_default().push(user.clone());
+    }
+
+    fn remove_alternate(&mut self, alternate: &str, user: &Arc<Exchange>) {
+        let users = self.alternates.get_mut(alternate).expect("an alternate exchange knows its users");
+        users.retain(|other| !Arc::ptr_eq(other, user));
+        if users.is_empty() {
+            self.alternates.remove(alternate);
+        }
+    }
 }
 
 impl VHost {
@@ -100,6 +121,8 @@ impl VHost {
             gate: Mutex::default(),
             metadata: RwLock::default(),
             traced: AtomicBool::new(false),
+            settings: Settings::default(),
+            places: Places::default(),
             store,
             worker,
             this: this.clone(),

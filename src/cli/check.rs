@@ -123,6 +123,8 @@ fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_check
             Ok(Definition::Binding(binding)) => wanted.push(binding.vhost),
             Ok(Definition::Delays { id, .. }) => hidden.push(id),
             Ok(Definition::Window { id, .. }) => hidden.push(id),
+            Ok(Definition::Parameter(parameter)) => wanted.push(parameter.vhost),
+            Ok(Definition::GlobalParameter { .. }) => {}
             Err(error) => {
                 let change = crate::storage::log::Change { key: key.clone(), value: None };
                 mendings.push(Mending { change, why: format!("{error}; it is deleted") });
@@ -183,6 +185,7 @@ struct Totals {
     exchanges: u64,
     queues: u64,
     bindings: u64,
+    parameters: u64,
     messages: u64,
     message_bytes: u64,
     lost: u64,
@@ -244,6 +247,7 @@ impl Summary {
                 Ok(Definition::Binding(_)) => totals.bindings += 1,
                 Ok(Definition::Permission(_) | Definition::TopicPermission(_)) => {}
                 Ok(Definition::Window { id, .. }) => hidden.push(id),
+                Ok(Definition::Parameter(_) | Definition::GlobalParameter { .. }) => totals.parameters += 1,
                 Ok(Definition::Queue { id, definition }) => {
                     names.insert(id, (definition.vhost.to_string(), definition.name.to_string()));
                 }

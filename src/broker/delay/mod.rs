@@ -103,9 +103,10 @@ impl Delays {
         for RecoveredLevel { level, id, lanes } in recovered {
             unknown.extend(state.recover(*level, *id, lanes));
         }
-        let delays =
-            Arc::new_cyclic(|this| Delays { owner, around, state: Mutex::new(state), this: this.clone() });
-        unknown.into_iter().for_each(|(place, queue, from_seq, to_seq)| delays.find_out(place, queue, from_seq, to_seq));
+        let delays = Arc::new_cyclic(|this| Delays { owner, around, state: Mutex::new(state), this: this.clone() });
+        unknown
+            .into_iter()
+            .for_each(|(place, queue, from_seq, to_seq)| delays.find_out(place, queue, from_seq, to_seq));
         delays
     }
 

@@ -112,9 +112,7 @@ impl<'a> Publisher<'a> {
         let head = Record::of_prefix(prefix);
         let view = PropertiesView::parse(head.properties(), u8::MAX).expect("they have just been written");
         let has_more_keys = view.has_cc_or_bcc();
-        if !has_more_keys
-            && let Some(target) = self.routes.find(head.exchange(), head.routing_key())
-        {
+        if !has_more_keys && let Some(target) = self.routes.find(head.exchange(), head.routing_key()) {
             return self.push(target, prefix, body);
         }
         let without_bcc = view.has_bcc().then(|| without_bcc(&head, &view));

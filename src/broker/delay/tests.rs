@@ -9,7 +9,7 @@ use super::header;
 use crate::broker::Broker;
 use crate::broker::exchange::Exchange;
 use crate::broker::outbox::{Outbox, Wakes};
-use crate::broker::policy::{ApplyTo, AppliedPolicies, Policy, PolicyDefinition};
+use crate::broker::policy::{AppliedPolicies, ApplyTo, Policy, PolicyDefinition};
 use crate::broker::queue::{Got, HowSettled, Queue};
 use crate::broker::vhost::{ExchangeDeclare, QueueDeclare, VHost};
 use crate::broker::worker::Worker;
@@ -230,11 +230,8 @@ fn delaying() -> Value {
 fn what_is_delayed_enters_the_tail_when_it_is_due() {
     let world = World::new(delaying());
     let queue = world.queue();
-    let enqueued = queue.enqueue(
-        &chunk(&[(500, "c"), (0, "a"), (20, "b"), (500, "d"), (0, "a2")]),
-        true,
-        &mut Wakes::default(),
-    );
+    let enqueued =
+        queue.enqueue(&chunk(&[(500, "c"), (0, "a"), (20, "b"), (500, "d"), (0, "a2")]), true, &mut Wakes::default());
     assert!(enqueued.epoch.is_some() && enqueued.refused.is_empty());
     world.settle_down();
     assert_eq!((world.ready(), queue.messages_delayed()), (2, 3));
@@ -401,7 +398,8 @@ fn nothing_is_lost_or_there_twice_however_the_broker_ends() {
         for _ in 0..60 {
             match random.below(10) {
                 0..=2 => {
-                    let dues: Vec<u64> = (0..random.within(1..20)).map(|_| world.now_ms() + any_delay(&mut random)).collect();
+                    let dues: Vec<u64> =
+                        (0..random.within(1..20)).map(|_| world.now_ms() + any_delay(&mut random)).collect();
                     let texts: Vec<String> = (due.len()..).take(dues.len()).map(|id| id.to_string()).collect();
                     let of = |(due_ms, text): (&u64, &'_ String)| (*due_ms - world.now_ms(), text.clone());
                     let messages: Vec<(u64, String)> = dues.iter().zip(&texts).map(of).collect();

@@ -10,6 +10,7 @@ mod headers;
 mod index;
 mod kind;
 mod modulus_hash;
+mod policies;
 mod random;
 mod recent_history;
 mod seen;
@@ -31,6 +32,7 @@ pub(super) use self::seen::Seen;
 use crate::broker::binding::{Binding, Destination};
 use crate::broker::dedup::Deduplication;
 use crate::broker::definitions::HiddenOwner;
+use crate::broker::policy::AppliedPolicies;
 use crate::broker::queue::Queue;
 use crate::broker::router::Asked;
 use crate::storage::store::Store;
@@ -74,8 +76,10 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
-    /// Where messages go that no binding matches: the argument `alternate-exchange`.
-    pub alternate_exchange: Option<Arc<str>>,
+    /// The argument `alternate-exchange`; see [`Exchange::alternate_exchange`].
+    alternate_argument: Option<Arc<str>>,
+    /// Those that apply; off the hot path.
+    policies: Mutex<AppliedPolicies>,
     generation: AtomicU64,
     deleted: AtomicBool,
     bindings: RwLock<Bindings>,
@@ -100,10 +104,11 @@ impl Exchange {
         let exchange = Exchange {
             delaying: Delaying::new(&definition),
             id: ExchangeId(NEXT_EXCHANGE_ID.fetch_add(1, Ordering::Relaxed)),
-            alternate_exchange: alternate_exchange(&definition.arguments),
             routes_by_key: bindings.index.routes_by_key(),
             bindings: RwLock::new(bindings),
             draws: Draws::seeded(rand::random()),
+            alternate_argument: alternate_argument(&definition.arguments),
+            policies: Mutex::default(),
             name: definition.name,
             kind: definition.kind,
             durable: definition.durable,
@@ -248,7 +253,7 @@ impl fmt::Debug for Exchange {
 }
 
 /// A name that no exchange can have (not UTF-8) counts as none: it would never be found.
-fn alternate_exchange(arguments: &FieldTable) -> Option<Arc<str>> {
+fn alternate_argument(arguments: &FieldTable) -> Option<Arc<str>> {
     match arguments.inner().get("alternate-exchange") {
         Some(AMQPValue::LongString(name)) => std::str::from_utf8(name.as_bytes()).ok().map(Arc::from),
         _ => None,

@@ -85,6 +85,7 @@ fn row(definition: Definition) -> Row {
             },
             key: String::from_utf8(binding.routing_key.to_vec()).expect("text"),
         },
+        Definition::Parameter(_) | Definition::GlobalParameter { .. } => unreachable!("nobody here sets parameters"),
     }
 }
 

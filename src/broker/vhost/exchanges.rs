@@ -10,7 +10,6 @@ use crate::broker::arguments::{Resource, assert_equivalent_exchange, exchange_na
 use crate::broker::binding::DestinationId;
 use crate::broker::definitions::Definition;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
-use crate::broker::policy::AppliedPolicies;
 use crate::error::Fault;
 
 /// The arguments of `exchange.declare`.
@@ -124,13 +123,13 @@ impl VHost {
     }
 
     pub(super) fn add_exchange(&self, operation: &mut Operation<'_>, exchange: Arc<Exchange>) {
-        if let Some(alternate) = &exchange.alternate_exchange {
-            operation.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
-        }
         if let Some(store) = &self.store {
             exchange.keep_window(store, &self.name);
         }
-        exchange.deduplicate_by(&AppliedPolicies::default());
+        exchange.apply_policies(self.policies_for_exchange(&exchange.name));
+        if let Some(alternate) = exchange.alternate_exchange() {
+            operation.add_alternate(alternate, &exchange);
+        }
         exchange.settle_in(&self.name, self.surroundings());
         let name = exchange.name.clone();
         self.exchanges.insert(name.clone(), exchange);
@@ -151,11 +150,8 @@ impl VHost {
         if exchange.durable {
             operation.delete(|| Definition::exchange(&self.name, exchange));
         }
-        let Some(alternate) = &exchange.alternate_exchange else { return };
-        let users = operation.alternates.get_mut(alternate).expect("an alternate exchange knows its users");
-        users.retain(|user| !Arc::ptr_eq(user, exchange));
-        if users.is_empty() {
-            operation.alternates.remove(alternate);
+        if let Some(alternate) = exchange.alternate_exchange() {
+            operation.remove_alternate(&alternate, exchange);
         }
     }
 }

@@ -16,6 +16,7 @@ mod exchange;
 mod exchange_types;
 mod frames;
 mod limits;
+mod policies;
 mod properties;
 mod qos;
 mod queue;
