@@ -200,7 +200,7 @@ def print_transcript(name, steps):
     for step in steps:
         print(f"  > {step.label[:SHOWN_COLUMNS]}")
         for line in step.lines():
-            print(f"      {line[:SHOWN_COLUMNS]}")
+            print(f"      {line}")
 
 
 def parse_options():

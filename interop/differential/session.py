@@ -24,6 +24,8 @@ CATCH_UP_TIMEOUT_S = 1.5
 # which is longer than the way of a method and its reply.
 ROUNDS = 2
 ROUNDS_WITH_CONSUMERS = 6
+# A timestamp in a table this close to the clock is that of an event, as in the header x-death.
+RECENT_S = 60
 
 _GENERATED = (
     ("amq.gen-#", re.compile(r"amq\.gen-[A-Za-z0-9_-]{22}")),
@@ -213,6 +215,8 @@ class Session:
         except amqp.Malformed:
             return {"wire": encoded.hex()}
         normal = {name: self.alike(value) for name, value in decoded.items()}
+        if "headers" in normal:
+            normal["headers"] = _comparable_deaths(normal["headers"])
         return normal if normal != decoded else decoded | {"wire": encoded.hex()}
 
     def alike(self, value):
@@ -222,6 +226,8 @@ class Session:
                 value = pattern.sub(lambda match: self._alias(stem, match.group()), value)
             return value
         if isinstance(value, amqp.Tagged):
+            if value.tag == "T" and abs(value.value - time.time()) < RECENT_S:
+                return amqp.Tagged("T", "now")
             return amqp.Tagged(value.tag, self.alike(value.value))
         if isinstance(value, (list, tuple)):
             return type(value)(self.alike(element) for element in value)
@@ -247,6 +253,27 @@ class _StepContext:
         self._session._step_depth -= 1
         if self._session._step_depth == 0 and kind is None:
             self._session.finish_step()
+
+
+def _comparable_deaths(headers):
+    """Headers after a death in one order.
+
+    RabbitMQ 3.10 sorts all headers, sorts the fields of a death from the second one on, and with
+    each death turns the older ones round. The headers x-last-death-* came with 3.13.
+    """
+    names = [name for name, _ in headers]
+    if "x-death" not in names:
+        return headers
+    kept = [(name, value) for name, value in headers if not name.startswith("x-last-death-")]
+    compared = [(name, _comparable_death_list(value) if name == "x-death" else value) for name, value in kept]
+    return sorted(compared, key=lambda header: header[0])
+
+
+def _comparable_death_list(deaths):
+    if deaths.tag != "A" or any(death.tag != "F" for death in deaths.value):
+        return deaths
+    newest, *older = [amqp.Tagged("F", sorted(death.value, key=repr)) for death in deaths.value] or [None]
+    return amqp.Tagged("A", [newest, *sorted(older, key=repr)]) if newest else deaths
 
 
 def _comparable_server_properties(properties):

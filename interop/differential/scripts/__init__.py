@@ -35,4 +35,9 @@ from . import (  # noqa: E402,F401
     reply_to,
     routing,
     lifecycle,
+    dead_letters,
+    deaths,
+    ttl,
+    limits,
+    quorum,
 )

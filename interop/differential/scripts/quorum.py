@@ -1,0 +1,444 @@
+"""Quorum queues, on one node: what they refuse, deliveries counted, order, limits and dead letters."""
+
+from amqp import Tagged
+from polls import await_state
+
+from . import script
+
+
+def quorum(s, name, bodies="", dead_letters=False, **arguments):
+    """Two channels and a quorum queue with these arguments, named without their prefix."""
+    c = s.connect()
+    ch, publisher = c.channel(1), c.channel(2)
+    if dead_letters:
+        publisher.call("queue.declare", queue=f"{name}-dead", exclusive=True)
+        arguments |= {"dead-letter-exchange": "", "dead-letter-routing-key": f"{name}-dead"}
+    publisher.call("queue.declare", queue=name, durable=True, arguments=arguments_of(arguments))
+    publisher.call("confirm.select")
+    for body in bodies:
+        publisher.publish("", name, body)
+    return ch, publisher
+
+
+def arguments_of(arguments):
+    return {"x-queue-type": "quorum"} | {f"x-{key.replace('_', '-')}": value for key, value in arguments.items()}
+
+
+@script
+def quorum_declare_refusals(s):
+    ch = s.channel()
+    for fields in ({}, {"durable": True, "exclusive": True}, {"durable": True, "auto_delete": True}, {"exclusive": True}, {"auto_delete": True}):
+        ch.call("queue.declare", queue="refused-quorum", arguments={"x-queue-type": "quorum"}, **fields)
+        ch.reopen()
+    ch.call("queue.declare", durable=True, arguments={"x-queue-type": "quorum"})
+    ch.reopen()
+    for name, value in (
+        ("x-max-priority", 5), ("x-queue-mode", "lazy"), ("x-queue-version", 2), ("x-max-age", "1D"), ("x-overflow", "reject-publish-dlx"),
+        ("x-overflow", "nonsense"), ("x-dead-letter-strategy", "nonsense"), ("x-dead-letter-strategy", 1), ("x-delivery-limit", -1),
+        ("x-delivery-limit", "3"), ("x-dead-letter-routing-key", "no exchange"), ("x-message-ttl", -1), ("x-expires", 0),
+        ("x-max-length", -1), ("x-max-length-bytes", "1"), ("x-single-active-consumer", 1), ("x-quorum-initial-group-size", 0),
+        ("x-quorum-initial-group-size", "1"), ("x-stream-max-segment-size-bytes", 1),
+    ):
+        ch.call("queue.declare", queue="refused-quorum", durable=True, arguments={"x-queue-type": "quorum", name: value})
+        ch.reopen()
+        ch.call_unrecorded("queue.delete", queue="refused-quorum")
+
+
+@script
+def quorum_arguments_of_classic_queues(s):
+    """What only quorum queues know, given to a classic queue."""
+    ch = s.channel()
+    for name, value in (("x-delivery-limit", 3), ("x-dead-letter-strategy", "at-least-once"), ("x-quorum-initial-group-size", 1), ("x-queue-leader-locator", "client-local"), ("x-max-in-memory-length", 1)):
+        ch.call("queue.declare", queue="classic-given", exclusive=True, arguments={name: value})
+        ch.reopen()
+        ch.call_unrecorded("queue.delete", queue="classic-given")
+
+
+@script
+def quorum_declare_accepted(s):
+    ch = s.channel()
+    for arguments in (
+        {"delivery_limit": 0}, {"delivery_limit": Tagged("s", 3)}, {"max_length": 0}, {"max_length_bytes": 100},
+        {"overflow": "drop-head"}, {"overflow": "reject-publish"}, {"message_ttl": 0}, {"expires": 100000},
+        {"dead_letter_exchange": "absent", "dead_letter_routing_key": "k"}, {"dead_letter_strategy": "at-most-once"},
+        {"dead_letter_strategy": "at-least-once"}, {"single_active_consumer": True}, {"quorum_initial_group_size": 1},
+        {"max_in_memory_length": 1}, {"max_in_memory_bytes": 1}, {"queue_leader_locator": "client-local"}, {"unknown": 1},
+    ):
+        for _ in range(2):
+            ch.call("queue.declare", queue="accepted-quorum", durable=True, arguments=arguments_of(arguments))
+        ch.call("queue.delete", queue="accepted-quorum")
+
+
+@script
+def quorum_equivalence(s):
+    ch, _ = quorum(s, "equal-quorum", "", delivery_limit=3, max_length=5)
+    for arguments in (
+        {"x-queue-type": "quorum", "x-delivery-limit": 3, "x-max-length": 5},
+        {"x-queue-type": "quorum", "x-delivery-limit": 4, "x-max-length": 5},
+        {"x-queue-type": "quorum", "x-max-length": 5},
+        {"x-queue-type": "classic", "x-delivery-limit": 3, "x-max-length": 5},
+        {"x-delivery-limit": 3, "x-max-length": 5},
+        {},
+    ):
+        ch.call("queue.declare", queue="equal-quorum", durable=True, arguments=arguments)
+        ch.reopen()
+    ch.call("queue.declare", queue="equal-quorum", passive=True)
+    ch.call("queue.declare", queue="plain", durable=True)
+    ch.call("queue.declare", queue="plain", durable=True, arguments={"x-queue-type": "quorum"})
+
+
+@script
+def quorum_publish_get_ack(s):
+    ch, publisher = quorum(s, "q-get", "abc")
+    publisher.call("queue.declare", queue="q-get", passive=True)
+    ch.call("basic.get", queue="q-get")
+    ch.call("basic.get", queue="q-get", no_ack=True)
+    ch.cast("basic.ack", delivery_tag=1)
+    publisher.get_all("q-get")
+    ch.cast("basic.ack", delivery_tag=1)
+
+
+@script
+def quorum_consume_and_ack(s):
+    ch, publisher = quorum(s, "q-consume", "ab")
+    ch.call("basic.qos", prefetch_count=2)
+    ch.call("basic.consume", queue="q-consume", consumer_tag="t")
+    publisher.publish("", "q-consume", "c")
+    ch.cast("basic.ack", delivery_tag=1)
+    ch.cast("basic.ack", delivery_tag=3, multiple=True)
+    await_state(publisher, "q-consume", 0, 1)
+
+
+@script
+def quorum_properties_kept(s):
+    ch, publisher = quorum(s, "q-properties")
+    publisher.publish("", "q-properties", "x", {"headers": {"h": 1, "x-delivery-count": "mine"}, "delivery_mode": 1, "priority": 3, "expiration": "100000"})
+    publisher.publish("", "q-properties", "y")
+    publisher.get_all("q-properties")
+
+
+@script
+def quorum_global_qos_refused(s):
+    ch, _ = quorum(s, "q-qos", "a")
+    ch.call("basic.qos", prefetch_count=1, global_=True)
+    ch.call("basic.consume", queue="q-qos", consumer_tag="t")
+
+
+@script
+def quorum_exclusive_consumer(s):
+    ch, publisher = quorum(s, "q-exclusive", "a")
+    ch.call("basic.consume", queue="q-exclusive", consumer_tag="t", exclusive=True)
+    publisher.call("basic.consume", queue="q-exclusive", consumer_tag="u")
+
+
+@script
+def quorum_delete_conditions(s):
+    ch, publisher = quorum(s, "q-delete", "a")
+    ch.call("queue.delete", queue="q-delete", if_empty=True)
+    ch.reopen()
+    ch.call("queue.delete", queue="q-delete", if_unused=True)
+    ch.reopen()
+    ch.call("queue.delete", queue="q-delete")
+
+
+@script
+def quorum_purge(s):
+    """Unacked messages stay."""
+    ch, publisher = quorum(s, "q-purge", "abc")
+    ch.call("basic.get", queue="q-purge")
+    publisher.call("queue.purge", queue="q-purge")
+    ch.cast("basic.nack", delivery_tag=1, requeue=True)
+    publisher.get_all("q-purge")
+
+
+@script
+def quorum_requeue_order_without_limit(s):
+    ch, publisher = quorum(s, "q-back", "abcd")
+    for _ in "abc":
+        ch.call("basic.get", queue="q-back")
+    ch.cast("basic.nack", delivery_tag=2, requeue=True)
+    ch.cast("basic.nack", delivery_tag=1, requeue=True)
+    ch.cast("basic.nack", delivery_tag=3, requeue=True)
+    publisher.get_all("q-back")
+
+
+@script
+def quorum_requeue_order_with_limit(s):
+    """With a delivery limit what is requeued goes to the back."""
+    ch, publisher = quorum(s, "q-back-limited", "abcd", delivery_limit=5)
+    for _ in "abc":
+        ch.call("basic.get", queue="q-back-limited")
+    ch.cast("basic.nack", delivery_tag=2, requeue=True)
+    ch.cast("basic.nack", delivery_tag=1, requeue=True)
+    ch.cast("basic.nack", delivery_tag=3, requeue=True)
+    publisher.get_all("q-back-limited")
+
+
+@script
+def quorum_requeue_multiple(s):
+    ch, publisher = quorum(s, "q-back-multiple", "abcd", delivery_limit=5)
+    for _ in "abc":
+        ch.call("basic.get", queue="q-back-multiple")
+    ch.cast("basic.nack", delivery_tag=3, multiple=True, requeue=True)
+    publisher.get_all("q-back-multiple")
+
+
+@script
+def quorum_requeue_by_channel_close(s):
+    ch, publisher = quorum(s, "q-closed", "abcd", delivery_limit=5)
+    for _ in "abc":
+        ch.call("basic.get", queue="q-closed")
+    ch.call("channel.close", reply_code=200)
+    await_state(publisher, "q-closed", 4)
+    publisher.get_all("q-closed")
+
+
+@script
+def quorum_requeue_by_channel_close_without_limit(s):
+    ch, publisher = quorum(s, "q-closed-unlimited", "abcd")
+    for _ in "abc":
+        ch.call("basic.get", queue="q-closed-unlimited")
+    ch.call("channel.close", reply_code=200)
+    await_state(publisher, "q-closed-unlimited", 4)
+    publisher.get_all("q-closed-unlimited")
+
+
+@script
+def quorum_requeue_to_consumer(s):
+    ch, publisher = quorum(s, "q-loop", "ab")
+    ch.call("basic.qos", prefetch_count=1)
+    ch.call("basic.consume", queue="q-loop", consumer_tag="t")
+    ch.cast("basic.reject", delivery_tag=1, requeue=True)
+    ch.cast("basic.reject", delivery_tag=2, requeue=True)
+    ch.cast("basic.ack", delivery_tag=3)
+
+
+@script
+def quorum_delivery_count(s):
+    """The header x-delivery-count, from the second delivery on."""
+    ch, publisher = quorum(s, "q-count", "")
+    publisher.publish("", "q-count", "x", {"headers": {"z": 1}})
+    for tag in range(1, 5):
+        ch.call("basic.get", queue="q-count")
+        ch.cast("basic.nack", delivery_tag=tag, requeue=True)
+    publisher.get_all("q-count")
+
+
+@script
+def quorum_delivery_count_of_consumer(s):
+    ch, publisher = quorum(s, "q-count-consumer", "a")
+    ch.call("basic.consume", queue="q-count-consumer", consumer_tag="t")
+    for tag in range(1, 4):
+        ch.cast("basic.reject", delivery_tag=tag, requeue=True)
+    ch.call("channel.close", reply_code=200)
+    await_state(publisher, "q-count-consumer", 1)
+    publisher.get_all("q-count-consumer")
+
+
+@script
+def quorum_delivery_count_by_recover_and_cancel(s):
+    ch, publisher = quorum(s, "q-count-recover", "a")
+    ch.call("basic.get", queue="q-count-recover")
+    ch.call("basic.recover", requeue=True)
+    ch.call("basic.get", queue="q-count-recover")
+    ch.call("channel.close", reply_code=200)
+    await_state(publisher, "q-count-recover", 1)
+    publisher.get_all("q-count-recover")
+
+
+@script
+def quorum_delivery_limit(s):
+    """Limit 2 allows three deliveries."""
+    ch, publisher = quorum(s, "q-limit", "ab", dead_letters=True, delivery_limit=2)
+    for tag in range(1, 5):
+        ch.call("basic.get", queue="q-limit")
+        ch.cast("basic.nack", delivery_tag=tag, requeue=True)
+    for tag in range(5, 8):
+        ch.call("basic.get", queue="q-limit")
+        ch.cast("basic.nack", delivery_tag=tag, requeue=True)
+    await_state(publisher, "q-limit-dead", 2)
+    publisher.get_all("q-limit-dead")
+    publisher.call("queue.declare", queue="q-limit", passive=True)
+
+
+@script
+def quorum_delivery_limit_zero(s):
+    ch, publisher = quorum(s, "q-limit-0", "a", dead_letters=True, delivery_limit=0)
+    ch.call("basic.get", queue="q-limit-0")
+    ch.cast("basic.nack", delivery_tag=1, requeue=True)
+    await_state(publisher, "q-limit-0-dead", 1)
+    publisher.get_all("q-limit-0-dead")
+
+
+@script
+def quorum_delivery_limit_by_channel_close(s):
+    ch, publisher = quorum(s, "q-limit-close", "a", dead_letters=True, delivery_limit=1)
+    for _ in range(2):
+        ch.call("basic.get", queue="q-limit-close")
+        ch.call("channel.close", reply_code=200)
+        ch.reopen()
+    await_state(publisher, "q-limit-close-dead", 1)
+    publisher.get_all("q-limit-close-dead")
+
+
+@script
+def quorum_dead_letter_rejected(s):
+    ch, publisher = quorum(s, "q-reject", "", dead_letters=True)
+    publisher.publish("", "q-reject", "a", {"headers": {"CC": ["nowhere"], "mine": 1}, "expiration": "100000"})
+    publisher.publish("", "q-reject", "b")
+    publisher.publish("", "q-reject", "c")
+    for _ in "abc":
+        ch.call("basic.get", queue="q-reject")
+    ch.cast("basic.reject", delivery_tag=1)
+    ch.cast("basic.nack", delivery_tag=3, multiple=True)
+    await_state(publisher, "q-reject-dead", 3)
+    publisher.get_all("q-reject-dead")
+
+
+@script
+def quorum_dead_letter_after_requeue(s):
+    """The count of deliveries is not in the dead letter, or it is."""
+    ch, publisher = quorum(s, "q-reject-later", "a", dead_letters=True)
+    ch.call("basic.get", queue="q-reject-later")
+    ch.cast("basic.nack", delivery_tag=1, requeue=True)
+    ch.call("basic.get", queue="q-reject-later")
+    ch.cast("basic.reject", delivery_tag=2)
+    await_state(publisher, "q-reject-later-dead", 1)
+    publisher.get_all("q-reject-later-dead")
+
+
+@script
+def quorum_dead_letter_expired(s):
+    ch, publisher = quorum(s, "q-ttl", "ab", dead_letters=True, message_ttl=1)
+    await_state(publisher, "q-ttl-dead", 2)
+    publisher.get_all("q-ttl-dead")
+
+
+@script
+def quorum_expiration_of_message(s):
+    ch, publisher = quorum(s, "q-expiration", "", dead_letters=True)
+    publisher.publish("", "q-expiration", "a", {"expiration": "1"})
+    publisher.publish("", "q-expiration", "b")
+    await_state(publisher, "q-expiration-dead", 1)
+    publisher.get_all("q-expiration-dead")
+    publisher.get_all("q-expiration")
+
+
+@script
+def quorum_ttl_zero_with_consumer(s):
+    ch, publisher = quorum(s, "q-zero", "", message_ttl=0)
+    ch.call("basic.consume", queue="q-zero", consumer_tag="t", no_ack=True)
+    publisher.publish("", "q-zero", "a")
+    ch.call("basic.cancel", consumer_tag="t")
+    publisher.publish("", "q-zero", "b")
+    await_state(publisher, "q-zero", 0)
+
+
+@script
+def quorum_limit_drops_head(s):
+    ch, publisher = quorum(s, "q-short", "abcd", dead_letters=True, max_length=2)
+    await_state(publisher, "q-short-dead", 2)
+    publisher.get_all("q-short-dead")
+    publisher.get_all("q-short")
+
+
+@script
+def quorum_limit_of_bytes_drops_head(s):
+    ch, publisher = quorum(s, "q-bytes", ["aaaa", "bbbb", "cccc"], dead_letters=True, max_length_bytes=10)
+    await_state(publisher, "q-bytes-dead", 1)
+    publisher.get_all("q-bytes-dead")
+    publisher.get_all("q-bytes")
+
+
+@script
+def quorum_limit_counts_ready_only(s):
+    ch, publisher = quorum(s, "q-ready", "ab", max_length=2)
+    ch.call("basic.get", queue="q-ready")
+    ch.call("basic.get", queue="q-ready")
+    for body in "cde":
+        publisher.publish("", "q-ready", body)
+    publisher.get_all("q-ready")
+    ch.cast("basic.ack", delivery_tag=2, multiple=True)
+
+
+@script
+def quorum_limit_rejects_publish(s):
+    """Some messages more than the limit may pass, so only the end is told."""
+    ch, publisher = quorum(s, "q-refuses", "abcdef", max_length=2, overflow="reject-publish")
+    publisher.get_all("q-refuses")
+    publisher.publish("", "q-refuses", "again")
+
+
+@script
+def quorum_at_least_once(s):
+    """Dead letters wait until their queue has them."""
+    ch, publisher = quorum(
+        s, "q-at-least", "ab", dead_letters=True, dead_letter_strategy="at-least-once", overflow="reject-publish", delivery_limit=1
+    )
+    ch.call("basic.get", queue="q-at-least")
+    ch.cast("basic.reject", delivery_tag=1)
+    await_state(publisher, "q-at-least-dead", 1)
+    for tag in (2, 3):
+        ch.call("basic.get", queue="q-at-least")
+        ch.cast("basic.nack", delivery_tag=tag, requeue=True)
+    await_state(publisher, "q-at-least-dead", 2)
+    publisher.get_all("q-at-least-dead")
+    publisher.call("queue.declare", queue="q-at-least", passive=True)
+
+
+@script
+def quorum_single_active_consumer(s):
+    c = s.connect()
+    one, two, publisher = c.channel(1), c.channel(2), c.channel(3)
+    publisher.call("queue.declare", queue="q-sac", durable=True, arguments=arguments_of({"single_active_consumer": True}))
+    publisher.call("confirm.select")
+    for ch, tag in ((one, "one"), (two, "two")):
+        ch.call("basic.consume", queue="q-sac", consumer_tag=tag)
+    publisher.publish("", "q-sac", "a")
+    publisher.publish("", "q-sac", "b")
+    one.cast("basic.ack", delivery_tag=1)
+    one.call("basic.cancel", consumer_tag="one")
+    publisher.publish("", "q-sac", "c")
+    one.cast("basic.ack", delivery_tag=2)
+    publisher.publish("", "q-sac", "d")
+    publisher.call("queue.declare", queue="q-sac", passive=True)
+
+
+@script
+def quorum_single_active_consumer_closes(s):
+    c = s.connect()
+    one, two, publisher = c.channel(1), c.channel(2), c.channel(3)
+    publisher.call("queue.declare", queue="q-sac-close", durable=True, arguments=arguments_of({"single_active_consumer": True}))
+    publisher.call("confirm.select")
+    for ch, tag in ((one, "one"), (two, "two")):
+        ch.call("basic.consume", queue="q-sac-close", consumer_tag=tag)
+    publisher.publish("", "q-sac-close", "a")
+    with s.step("close the channel of the active consumer; the other gets its message"):
+        one.call("channel.close", reply_code=200)
+        s.wait_for(c, "basic.deliver")
+    two.cast("basic.ack", delivery_tag=1)
+
+
+@script
+def quorum_tx(s):
+    ch, publisher = quorum(s, "q-tx", "ab")
+    ch.call("tx.select")
+    ch.call("basic.get", queue="q-tx")
+    ch.cast("basic.ack", delivery_tag=1)
+    ch.publish("", "q-tx", "c")
+    publisher.call("queue.declare", queue="q-tx", passive=True)
+    ch.call("tx.commit")
+    await_state(publisher, "q-tx", 2)
+    publisher.get_all("q-tx")
+
+
+@script
+def quorum_bound_and_confirmed_with_classic(s):
+    """One confirm for a message in queues of both kinds."""
+    ch, publisher = quorum(s, "q-fanout")
+    publisher.call("queue.declare", queue="classic-fanout", exclusive=True)
+    for name in ("q-fanout", "classic-fanout"):
+        publisher.call("queue.bind", queue=name, exchange="amq.fanout")
+    publisher.publish("amq.fanout", "k", "x", mandatory=True)
+    publisher.get_all("q-fanout")
+    publisher.get_all("classic-fanout")
