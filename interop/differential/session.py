@@ -14,6 +14,7 @@ import time
 
 import amqp
 from connection import Connection, ScriptFailed
+from headers import comparable_headers
 from transcript import Step
 
 REPLY_TIMEOUT_S = 8
@@ -209,15 +210,17 @@ class Session:
         return normal
 
     def _normalise_properties(self, encoded):
-        """Properties stay as they are on the wire unless they hold a generated name."""
+        """Properties stay as they are on the wire unless they hold something that is made alike."""
         try:
             decoded = amqp.decode_properties(encoded)
         except amqp.Malformed:
             return {"wire": encoded.hex()}
-        normal = {name: self.alike(value) for name, value in decoded.items()}
-        if "headers" in normal:
-            normal["headers"] = _comparable_deaths(normal["headers"])
-        return normal if normal != decoded else decoded | {"wire": encoded.hex()}
+        comparable = comparable_headers(decoded)
+        normal = {name: self.alike(value) for name, value in comparable.items()}
+        if normal != comparable:
+            return normal
+        wire = encoded if comparable == decoded else amqp.encode_properties(comparable)
+        return comparable | {"wire": wire.hex()}
 
     def alike(self, value):
         """The same with generated names numbered in the order they were first seen."""
@@ -253,27 +256,6 @@ class _StepContext:
         self._session._step_depth -= 1
         if self._session._step_depth == 0 and kind is None:
             self._session.finish_step()
-
-
-def _comparable_deaths(headers):
-    """Headers after a death in one order.
-
-    RabbitMQ 3.10 sorts all headers, sorts the fields of a death from the second one on, and with
-    each death turns the older ones round. The headers x-last-death-* came with 3.13.
-    """
-    names = [name for name, _ in headers]
-    if "x-death" not in names:
-        return headers
-    kept = [(name, value) for name, value in headers if not name.startswith("x-last-death-")]
-    compared = [(name, _comparable_death_list(value) if name == "x-death" else value) for name, value in kept]
-    return sorted(compared, key=lambda header: header[0])
-
-
-def _comparable_death_list(deaths):
-    if deaths.tag != "A" or any(death.tag != "F" for death in deaths.value):
-        return deaths
-    newest, *older = [amqp.Tagged("F", sorted(death.value, key=repr)) for death in deaths.value] or [None]
-    return amqp.Tagged("A", [newest, *sorted(older, key=repr)]) if newest else deaths
 
 
 def _comparable_server_properties(properties):

@@ -40,4 +40,7 @@ from . import (  # noqa: E402,F401
     ttl,
     limits,
     quorum,
+    priorities,
+    single_active,
+    expires,
 )

@@ -1,7 +1,8 @@
 """Quorum queues, on one node: what they refuse, deliveries counted, order, limits and dead letters."""
 
 from amqp import Tagged
-from polls import await_state
+from polls import await_ready, await_state
+from transcript import shown
 
 from . import script
 
@@ -22,6 +23,19 @@ def quorum(s, name, bodies="", dead_letters=False, **arguments):
 
 def arguments_of(arguments):
     return {"x-queue-type": "quorum"} | {f"x-{key.replace('_', '-')}": value for key, value in arguments.items()}
+
+
+def settle(ch, name, **fields):
+    """Settle and wait for what it lets through to the channel's consumer."""
+    with ch.session.step(f"{ch.name} {name} {shown(fields)}; wait for a delivery"):
+        ch.cast(name, **fields)
+        ch.session.wait_for(ch.connection, "basic.deliver")
+
+
+def requeue(ch, publisher, queue, tag, ready):
+    """Give a message back, and wait until so many are ready: it is written to the log once more."""
+    ch.cast("basic.nack", delivery_tag=tag, requeue=True)
+    await_ready(publisher, queue, ready)
 
 
 @script
@@ -104,7 +118,7 @@ def quorum_consume_and_ack(s):
     ch.call("basic.qos", prefetch_count=2)
     ch.call("basic.consume", queue="q-consume", consumer_tag="t")
     publisher.publish("", "q-consume", "c")
-    ch.cast("basic.ack", delivery_tag=1)
+    settle(ch, "basic.ack", delivery_tag=1)
     ch.cast("basic.ack", delivery_tag=3, multiple=True)
     await_state(publisher, "q-consume", 0, 1)
 
@@ -132,12 +146,23 @@ def quorum_exclusive_consumer(s):
 
 
 @script
-def quorum_delete_conditions(s):
-    ch, publisher = quorum(s, "q-delete", "a")
-    ch.call("queue.delete", queue="q-delete", if_empty=True)
-    ch.reopen()
-    ch.call("queue.delete", queue="q-delete", if_unused=True)
-    ch.reopen()
+def quorum_delete_if_empty(s):
+    ch, publisher = quorum(s, "q-delete-empty", "a")
+    ch.call("queue.delete", queue="q-delete-empty", if_empty=True)
+
+
+@script
+def quorum_delete_if_unused(s):
+    ch, publisher = quorum(s, "q-delete-unused", "a")
+    ch.call("queue.delete", queue="q-delete-unused", if_unused=True)
+
+
+@script
+def quorum_delete(s):
+    ch, publisher = quorum(s, "q-delete", "abc")
+    ch.call("basic.get", queue="q-delete")
+    ch.call("queue.delete", queue="q-delete")
+    ch.cast("basic.ack", delivery_tag=1)
     ch.call("queue.delete", queue="q-delete")
 
 
@@ -147,7 +172,7 @@ def quorum_purge(s):
     ch, publisher = quorum(s, "q-purge", "abc")
     ch.call("basic.get", queue="q-purge")
     publisher.call("queue.purge", queue="q-purge")
-    ch.cast("basic.nack", delivery_tag=1, requeue=True)
+    requeue(ch, publisher, "q-purge", 1, 1)
     publisher.get_all("q-purge")
 
 
@@ -156,9 +181,8 @@ def quorum_requeue_order_without_limit(s):
     ch, publisher = quorum(s, "q-back", "abcd")
     for _ in "abc":
         ch.call("basic.get", queue="q-back")
-    ch.cast("basic.nack", delivery_tag=2, requeue=True)
-    ch.cast("basic.nack", delivery_tag=1, requeue=True)
-    ch.cast("basic.nack", delivery_tag=3, requeue=True)
+    for tag, ready in ((2, 2), (1, 3), (3, 4)):
+        requeue(ch, publisher, "q-back", tag, ready)
     publisher.get_all("q-back")
 
 
@@ -168,9 +192,8 @@ def quorum_requeue_order_with_limit(s):
     ch, publisher = quorum(s, "q-back-limited", "abcd", delivery_limit=5)
     for _ in "abc":
         ch.call("basic.get", queue="q-back-limited")
-    ch.cast("basic.nack", delivery_tag=2, requeue=True)
-    ch.cast("basic.nack", delivery_tag=1, requeue=True)
-    ch.cast("basic.nack", delivery_tag=3, requeue=True)
+    for tag, ready in ((2, 2), (1, 3), (3, 4)):
+        requeue(ch, publisher, "q-back-limited", tag, ready)
     publisher.get_all("q-back-limited")
 
 
@@ -180,6 +203,7 @@ def quorum_requeue_multiple(s):
     for _ in "abc":
         ch.call("basic.get", queue="q-back-multiple")
     ch.cast("basic.nack", delivery_tag=3, multiple=True, requeue=True)
+    await_ready(publisher, "q-back-multiple", 4)
     publisher.get_all("q-back-multiple")
 
 
@@ -208,19 +232,19 @@ def quorum_requeue_to_consumer(s):
     ch, publisher = quorum(s, "q-loop", "ab")
     ch.call("basic.qos", prefetch_count=1)
     ch.call("basic.consume", queue="q-loop", consumer_tag="t")
-    ch.cast("basic.reject", delivery_tag=1, requeue=True)
-    ch.cast("basic.reject", delivery_tag=2, requeue=True)
-    ch.cast("basic.ack", delivery_tag=3)
+    settle(ch, "basic.reject", delivery_tag=1, requeue=True)
+    settle(ch, "basic.reject", delivery_tag=2, requeue=True)
+    settle(ch, "basic.ack", delivery_tag=3)
 
 
 @script
 def quorum_delivery_count(s):
     """The header x-delivery-count, from the second delivery on."""
     ch, publisher = quorum(s, "q-count", "")
-    publisher.publish("", "q-count", "x", {"headers": {"z": 1}})
+    publisher.publish("", "q-count", "x", {"headers": {"mine": 1}})
     for tag in range(1, 5):
         ch.call("basic.get", queue="q-count")
-        ch.cast("basic.nack", delivery_tag=tag, requeue=True)
+        requeue(ch, publisher, "q-count", tag, 1)
     publisher.get_all("q-count")
 
 
@@ -229,7 +253,7 @@ def quorum_delivery_count_of_consumer(s):
     ch, publisher = quorum(s, "q-count-consumer", "a")
     ch.call("basic.consume", queue="q-count-consumer", consumer_tag="t")
     for tag in range(1, 4):
-        ch.cast("basic.reject", delivery_tag=tag, requeue=True)
+        settle(ch, "basic.reject", delivery_tag=tag, requeue=True)
     ch.call("channel.close", reply_code=200)
     await_state(publisher, "q-count-consumer", 1)
     publisher.get_all("q-count-consumer")
@@ -240,6 +264,7 @@ def quorum_delivery_count_by_recover_and_cancel(s):
     ch, publisher = quorum(s, "q-count-recover", "a")
     ch.call("basic.get", queue="q-count-recover")
     ch.call("basic.recover", requeue=True)
+    await_ready(publisher, "q-count-recover", 1)
     ch.call("basic.get", queue="q-count-recover")
     ch.call("channel.close", reply_code=200)
     await_state(publisher, "q-count-recover", 1)
@@ -250,12 +275,9 @@ def quorum_delivery_count_by_recover_and_cancel(s):
 def quorum_delivery_limit(s):
     """Limit 2 allows three deliveries."""
     ch, publisher = quorum(s, "q-limit", "ab", dead_letters=True, delivery_limit=2)
-    for tag in range(1, 5):
+    for tag, ready in ((1, 2), (2, 2), (3, 1), (4, 1), (5, 1), (6, 0)):
         ch.call("basic.get", queue="q-limit")
-        ch.cast("basic.nack", delivery_tag=tag, requeue=True)
-    for tag in range(5, 8):
-        ch.call("basic.get", queue="q-limit")
-        ch.cast("basic.nack", delivery_tag=tag, requeue=True)
+        requeue(ch, publisher, "q-limit", tag, ready)
     await_state(publisher, "q-limit-dead", 2)
     publisher.get_all("q-limit-dead")
     publisher.call("queue.declare", queue="q-limit", passive=True)
@@ -273,10 +295,11 @@ def quorum_delivery_limit_zero(s):
 @script
 def quorum_delivery_limit_by_channel_close(s):
     ch, publisher = quorum(s, "q-limit-close", "a", dead_letters=True, delivery_limit=1)
-    for _ in range(2):
+    for ready in (1, 0):
         ch.call("basic.get", queue="q-limit-close")
         ch.call("channel.close", reply_code=200)
         ch.reopen()
+        await_ready(publisher, "q-limit-close", ready)
     await_state(publisher, "q-limit-close-dead", 1)
     publisher.get_all("q-limit-close-dead")
 
@@ -300,7 +323,7 @@ def quorum_dead_letter_after_requeue(s):
     """The count of deliveries is not in the dead letter, or it is."""
     ch, publisher = quorum(s, "q-reject-later", "a", dead_letters=True)
     ch.call("basic.get", queue="q-reject-later")
-    ch.cast("basic.nack", delivery_tag=1, requeue=True)
+    requeue(ch, publisher, "q-reject-later", 1, 1)
     ch.call("basic.get", queue="q-reject-later")
     ch.cast("basic.reject", delivery_tag=2)
     await_state(publisher, "q-reject-later-dead", 1)
@@ -378,12 +401,11 @@ def quorum_at_least_once(s):
     ch.call("basic.get", queue="q-at-least")
     ch.cast("basic.reject", delivery_tag=1)
     await_state(publisher, "q-at-least-dead", 1)
-    for tag in (2, 3):
+    for tag, ready in ((2, 1), (3, 0)):
         ch.call("basic.get", queue="q-at-least")
-        ch.cast("basic.nack", delivery_tag=tag, requeue=True)
+        requeue(ch, publisher, "q-at-least", tag, ready)
     await_state(publisher, "q-at-least-dead", 2)
     publisher.get_all("q-at-least-dead")
-    publisher.call("queue.declare", queue="q-at-least", passive=True)
 
 
 @script
@@ -426,7 +448,6 @@ def quorum_tx(s):
     ch.call("basic.get", queue="q-tx")
     ch.cast("basic.ack", delivery_tag=1)
     ch.publish("", "q-tx", "c")
-    publisher.call("queue.declare", queue="q-tx", passive=True)
     ch.call("tx.commit")
     await_state(publisher, "q-tx", 2)
     publisher.get_all("q-tx")
