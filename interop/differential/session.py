@@ -40,19 +40,32 @@ _ROUTINE = {
     "channel.open-ok", "channel.close-ok", "queue.delete-ok", "queue.purge-ok",
 }
 
+# Commands of rabbitmqctl that are undone at the end of a script, and the ones that undo them.
+_UNDOING = {
+    "add_user": "delete_user",
+    "add_vhost": "delete_vhost",
+    "set_policy": "clear_policy",
+    "set_operator_policy": "clear_operator_policy",
+}
+
 
 class Session:
-    """`guide` is the transcript of the other broker, which tells how many replies may come."""
+    """`broker` has an address, and `ctl` if the script calls it.
 
-    def __init__(self, address, guide=None):
-        host, port = address.rsplit(":", 1)
+    `guide` is the transcript of the other broker, which tells how many replies may come.
+    """
+
+    def __init__(self, broker, guide=None):
+        host, port = broker.address.rsplit(":", 1)
         self.address = (host, int(port))
+        self._broker = broker
         self.steps = []
         self._connections = []
         self._guide = guide
         self._generated = {}
         self._declared_queues = set()
         self._declared_exchanges = set()
+        self._set_by_ctl = []
         self._step_depth = 0
         self._has_consumers = False
 
@@ -74,6 +87,14 @@ class Session:
     def channel(self, **options):
         """Channel 1 of a new connection."""
         return self.connect(**options).channel()
+
+    def ctl(self, *arguments):
+        """Run a command of rabbitmqctl; whether it succeeds is recorded, what it prints is returned."""
+        with self.step(f"ctl {' '.join(arguments)}"):
+            code, output = self._broker.ctl(*arguments)
+            self.record("ctl", 0, {"frame": "done" if code == 0 else "refused"})
+            self._note_set(*arguments)
+        return output
 
     def step(self, label):
         """A context: everything sent in it is one step, synchronised at its end."""
@@ -160,8 +181,16 @@ class Session:
         if name == "exchange.declare" and fields.get("exchange"):
             self._declared_exchanges.add(fields["exchange"])
 
+    def _note_set(self, command, *arguments):
+        """Remember how to undo a command, unless the script has done so. A vhost comes first: -p VHOST."""
+        if (command, *arguments) in self._set_by_ctl:
+            self._set_by_ctl.remove((command, *arguments))
+        elif command in _UNDOING:
+            name = arguments[: 3 if arguments[0] == "-p" else 1]
+            self._set_by_ctl.append((_UNDOING[command], *name))
+
     def close(self):
-        """Close the connections and delete what the script declared."""
+        """Close the connections and undo what the script declared and set."""
         self.steps.append(Step("the end of the script"))
         self.pump(lambda: all(c.ended or not c.closing for c in self._connections))
         for connection in self._connections:
@@ -178,6 +207,8 @@ class Session:
         doomed += [("exchange.delete", "exchange", name) for name in self._declared_exchanges]
         # A reserved name cannot be deleted, nor was it declared.
         doomed = [(method, key, name) for method, key, name in doomed if not str(name).startswith("amq.")]
+        for command in reversed(self._set_by_ctl):
+            self._broker.ctl(*command)
         if doomed:
             connection = self.connect()
             channel = connection.channel()
