@@ -186,8 +186,9 @@ class Session:
         if (command, *arguments) in self._set_by_ctl:
             self._set_by_ctl.remove((command, *arguments))
         elif command in _UNDOING:
-            name = arguments[: 3 if arguments[0] == "-p" else 1]
-            self._set_by_ctl.append((_UNDOING[command], *name))
+            undoing = (_UNDOING[command], *arguments[: 3 if arguments[0] == "-p" else 1])
+            if undoing not in self._set_by_ctl:
+                self._set_by_ctl.append(undoing)
 
     def close(self):
         """Close the connections and undo what the script declared and set."""

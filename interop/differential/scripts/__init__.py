@@ -51,4 +51,5 @@ from . import (  # noqa: E402,F401
     single_active,
     expires,
     permissions,
+    policies,
 )
