@@ -55,7 +55,7 @@ def await_exchange_gone(ch, exchange):
 def _poll(ch, label, ask, reached, record=True):
     s = ch.session
     deadline = time.monotonic() + TIMEOUT_S
-    with s.step(f"{ch.name} {label}"):
+    with s.step(f"{ch.name} {label}"), s.on_its_own():
         while True:
             before = len(s.steps[-1].replies)
             ch.reopen()

@@ -20,6 +20,7 @@ from transcript import Step
 REPLY_TIMEOUT_S = 8
 # How much longer the second broker may take to send as many replies as the first one did.
 CATCH_UP_TIMEOUT_S = 1.5
+ASK_AGAIN_S = 0.004
 # How often channels are asked before all is taken to have arrived. In RabbitMQ an ack reaches the
 # next delivery over a chain of processes (channel, limiter, queue, limiter, queue, channel),
 # which is longer than the way of a method and its reply.
@@ -62,6 +63,8 @@ class Session:
         self.steps = []
         self._connections = []
         self._guide = guide
+        self._asked_until = None
+        self.follows_guide = True
         self._generated = {}
         self._declared_queues = set()
         self._declared_exchanges = set()
@@ -110,7 +113,8 @@ class Session:
         scratch = Step("(unrecorded)")
         self.steps, self._step_depth = [scratch], 1
         try:
-            yield
+            with self.on_its_own():
+                yield
         finally:
             self.steps, self._step_depth = recorded, depth
             late = [reply for reply in scratch.replies if reply[2].get("method") not in _ROUTINE]
@@ -118,6 +122,15 @@ class Session:
                 recorded.append(Step("(before the first step)"))
             if late:
                 recorded[-1].replies += late
+
+    @contextlib.contextmanager
+    def on_its_own(self):
+        """A context in which what the other broker answered does not matter."""
+        before, self.follows_guide = self.follows_guide, False
+        try:
+            yield
+        finally:
+            self.follows_guide = before
 
     def settle(self):
         """Record what is still on its way."""
@@ -157,6 +170,29 @@ class Session:
         if not self.steps:
             self.steps.append(Step("(before the first step)"))
         self.steps[-1].replies.append((connection, channel, self._normalise(reply)))
+
+    def takes_back(self, channel):
+        """Whether the last answer on a channel is forgotten, so that it can be asked again.
+
+        What a queue holds changes on its own, when dead letters arrive, say. The second broker may
+        take some time for what the first one has done at once.
+        """
+        index = len(self.steps) - 1
+        if not self.follows_guide or self._guide is None or index >= len(self._guide):
+            return False
+        ours, theirs = self.steps[-1].lines_of(channel.place), self._guide[index].lines_of(channel.place)
+        if theirs[: len(ours)] == ours:
+            self._asked_until = None
+            return False
+        self._asked_until = self._asked_until or time.monotonic() + CATCH_UP_TIMEOUT_S
+        if time.monotonic() > self._asked_until:
+            # It has differed; waiting again would only take time.
+            self._guide = None
+            return False
+        replies = self.steps[-1].replies
+        del replies[max(index for index, reply in enumerate(replies) if reply[:2] == channel.place)]
+        time.sleep(ASK_AGAIN_S)
+        return True
 
     def finish_step(self):
         if self._guide is not None:

@@ -109,7 +109,7 @@ def expires_kept_by_use(s):
         ch.call("queue.declare", queue=name, arguments={"x-expires": EXPIRES_MS})
     ch.call("queue.declare", queue="clock", exclusive=True)
     ch.publish("", "clock", "tick", {"expiration": str(2 * EXPIRES_MS)})
-    with s.step("use all of them for longer than they live"):
+    with s.step("use all of them for longer than they live"), s.on_its_own():
         while ch.call("queue.declare", queue="clock", passive=True)["message-count"]:
             for name, (method, fields) in uses.items():
                 ch.call(method, queue=name, **fields)
