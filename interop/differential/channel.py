@@ -78,6 +78,7 @@ class Channel:
     def get_all(self, queue):
         """Empty a queue in one step."""
         with self.session.step(f"{self.name} get all of {queue!r}"):
+            self.session.await_as_many(self, queue)
             reply = self.call("basic.get", queue=queue, no_ack=True)
             while reply is not None and reply["method"] == "basic.get-ok":
                 reply = self.call("basic.get", queue=queue, no_ack=True)

@@ -43,6 +43,8 @@ def _close(code, text, ids=r"class-id=\d+ method-id=\d+", scope="connection"):
 
 END = r"^c\d+\.0 end of stream$"
 INTERNAL_ERROR = _close(541, "INTERNAL_ERROR")
+ONE_DEATH = r"\('x-death', A:\[F:\[\('count', l:1\), [^F]*\]\]\)"
+FIRST_DEATH = r"\('x-first-death-exchange', S:''\), \('x-first-death-queue', S:'sent(-list)?'\), \('x-first-death-reason', S:'rejected'\)"
 UNIMPLEMENTED = _close(503, "COMMAND_INVALID - unimplemented method")
 
 DIFFERENCES = [
@@ -228,6 +230,59 @@ DIFFERENCES = [
         r"queues=\{.*\}$",
         r"queues=\{.*\}$",
         "route_headers_integer_and_float",
+    ),
+    *_differences(
+        "An x-death that a client sent is replaced at the first death, as in RabbitMQ 4; 3.10.8 adds to it.",
+        r"properties=\{headers: \[.*\('x-death'.*\} body=",
+        rf"properties=\{{headers: \[(\('after', I:2\), \('before', I:1\), )?{ONE_DEATH}, {FIRST_DEATH}\]\}} body=",
+        "death_sent_by_client",
+        "death_list_sent_by_client",
+    ),
+    *_differences(
+        "A delivery limit has to be an integer, as in RabbitMQ 4.",
+        r"^c1\.1 queue\.declare-ok queue='refused-quorum' .*$",
+        _close(406, r".*invalid arg .*x-delivery-limit.*expected integer, got longstr.*", scope="channel"),
+        "quorum_declare_refusals",
+    ),
+    *_differences(
+        "Classic queues may be given a leader locator, as in RabbitMQ 4.",
+        _close(406, "PRECONDITION_FAILED - invalid arg 'x-queue-leader-locator' for .*", scope="channel"),
+        r"^c1\.1 queue\.declare-ok queue='classic-given' .*$",
+        "quorum_arguments_of_classic_queues",
+    ),
+    *_differences(
+        "A quorum queue serves channels with a shared prefetch like any other queue.",
+        _close(540, "NOT_IMPLEMENTED - queue 'q-qos' in vhost '/' does not support global qos"),
+        r"^c1\.1 basic\.consume-ok .*\nc1\.1 basic\.deliver .*$",
+        "quorum_global_qos_refused",
+    ),
+    *_differences(
+        "An exclusive consumer of a quorum queue is the only one, as in a classic queue.",
+        r"^c1\.2 basic\.consume-ok consumer-tag='u'$",
+        _close(403, "ACCESS_REFUSED - queue 'q-exclusive' in vhost '/' in exclusive use", scope="channel"),
+        "quorum_exclusive_consumer",
+    ),
+    *_differences(
+        "Quorum queues can be deleted on condition.",
+        _close(540, "NOT_IMPLEMENTED - cannot delete queue .* are not supported by quorum queues"),
+        r"^c1\.1 (channel\.close reply-code=406 .* not empty\" .*|queue\.delete-ok message-count=1)$",
+        "quorum_delete_if_empty",
+        "quorum_delete_if_unused",
+    ),
+    *_differences(
+        "What is given back to a quorum queue returns to its place, as in a classic queue; in RabbitMQ it is the order of "
+        "giving back, at the front or, without a delivery limit, at the back.",
+        r"(?s)\A.*redelivered.*\Z",
+        r"(?s)\A.*redelivered.*\Z",
+        "quorum_requeue_order_without_limit",
+        "quorum_requeue_order_with_limit",
+        "quorum_requeue_to_consumer",
+    ),
+    *_differences(
+        "The limit of a quorum queue that rejects publishes is exact; RabbitMQ lets one more in.",
+        r"^c1\.2 confirms ack=\[3\] .*$|(?s:\A.*basic\.get-ok.*body=b'c'.*\Z)",
+        r"^c1\.2 confirms nack=\[3\] .*$|(?s:\A.*basic\.get-ok.*body=b'b'.*\Z)",
+        "quorum_limit_rejects_publish",
     ),
 ]
 

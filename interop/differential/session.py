@@ -189,10 +189,29 @@ class Session:
             # It has differed; waiting again would only take time.
             self._guide = None
             return False
-        replies = self.steps[-1].replies
-        del replies[max(index for index, reply in enumerate(replies) if reply[:2] == channel.place)]
+        self._forget_last(channel.place)
         time.sleep(ASK_AGAIN_S)
         return True
+
+    def await_as_many(self, channel, queue):
+        """Wait until a queue is about to give as many messages as in the other broker."""
+        index = len(self.steps) - 1
+        if not self.follows_guide or self._guide is None or index >= len(self._guide):
+            return
+        lines = self._guide[index].lines_of(channel.place)
+        wanted = sum(" basic.get-ok " in line for line in lines)
+        deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
+        with self.on_its_own():
+            while wanted and not channel.closed and time.monotonic() < deadline:
+                ready = channel.call("queue.declare", queue=queue, passive=True).get("message-count")
+                self._forget_last(channel.place)
+                if ready == wanted:
+                    return
+                time.sleep(ASK_AGAIN_S)
+
+    def _forget_last(self, place):
+        replies = self.steps[-1].replies
+        del replies[max(index for index, reply in enumerate(replies) if reply[:2] == place)]
 
     def finish_step(self):
         if self._guide is not None:

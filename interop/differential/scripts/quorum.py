@@ -126,7 +126,7 @@ def quorum_consume_and_ack(s):
 @script
 def quorum_properties_kept(s):
     ch, publisher = quorum(s, "q-properties")
-    publisher.publish("", "q-properties", "x", {"headers": {"h": 1, "x-delivery-count": "mine"}, "delivery_mode": 1, "priority": 3, "expiration": "100000"})
+    publisher.publish("", "q-properties", "x", {"headers": {"h": 1}, "delivery_mode": 1, "priority": 3, "expiration": "100000"})
     publisher.publish("", "q-properties", "y")
     publisher.get_all("q-properties")
 
