@@ -153,15 +153,26 @@ def dead_letter_not_by_channel_close(s):
 def dead_letter_exchange_absent(s):
     """Dropped; from the moment it is declared it gets what dies."""
     ch, publisher = dying(s, "lost", "abcd", exchange="grave")
+    publisher.call("queue.declare", queue="passed", exclusive=True)
+    publisher.call("queue.declare", queue="passing", exclusive=True, arguments={
+        "x-max-length": 0, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "passed",
+    })
+
+    def reject_and_let_pass(tag):
+        """Reject a message, and wait until another one that dies after it has arrived."""
+        ch.cast("basic.reject", delivery_tag=tag)
+        publisher.publish("", "passing", "x")
+        await_state(publisher, "passed", tag)
+
     for _ in "abcd":
         ch.call("basic.get", queue="lost")
-    ch.cast("basic.reject", delivery_tag=1)
+    reject_and_let_pass(1)
     publisher.call("exchange.declare", exchange="grave", type="fanout")
-    ch.cast("basic.reject", delivery_tag=2)
+    reject_and_let_pass(2)
     publisher.call("queue.bind", queue="dead", exchange="grave")
-    ch.cast("basic.reject", delivery_tag=3)
+    reject_and_let_pass(3)
     publisher.call("exchange.delete", exchange="grave")
-    ch.cast("basic.reject", delivery_tag=4)
+    reject_and_let_pass(4)
     publisher.get_all("dead")
 
 
