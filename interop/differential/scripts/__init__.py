@@ -52,4 +52,5 @@ from . import (  # noqa: E402,F401
     expires,
     permissions,
     policies,
+    combinations,
 )

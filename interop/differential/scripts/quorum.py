@@ -442,6 +442,12 @@ def quorum_single_active_consumer_closes(s):
 
 
 @script
+def quorum_single_active_get(s):
+    ch, publisher = quorum(s, "q-sac-get", "a", single_active_consumer=True)
+    ch.call("basic.get", queue="q-sac-get")
+
+
+@script
 def quorum_tx(s):
     ch, publisher = quorum(s, "q-tx", "ab")
     ch.call("tx.select")
