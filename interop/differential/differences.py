@@ -286,11 +286,4 @@ DIFFERENCES = [
     ),
 ]
 
-PENDING = {
-    "publish_expiration_zero": "expiration",
-    "confirm_max_length_drop_head": "x-max-length",
-    "confirm_nack_by_reject_publish": "x-max-length and x-overflow",
-    "confirm_nack_by_one_of_two_queues": "x-max-length and x-overflow",
-    "tx_rejected_publish": "x-max-length and x-overflow",
-    "consume_single_active": "x-single-active-consumer",
-}
+PENDING = {}

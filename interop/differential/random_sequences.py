@@ -1,9 +1,10 @@
 """Sequences of methods from a seed.
 
 Two connections with two channels each work on a few queues and exchanges; a third connection
-watches. Most methods are valid. Some queues have limits, priorities and dead letters. A sequence keeps to what has one right answer: a channel
-consumes from one queue only (deliveries from two queues have no order), and an error that ends
-a connection is its last step (what else that ends is noticed at no certain time).
+watches. Some queues have limits, priorities and dead letters. Most methods are valid. A sequence
+keeps to what has one right answer: a channel consumes from one queue only (deliveries from two
+queues have no order), and an error that ends a connection is its last step (what else that ends
+is noticed at no certain time).
 """
 
 import random
@@ -19,6 +20,7 @@ KEYS = ("k", "k.l", "k.l.m", "", "qa")
 PATTERNS = KEYS + ("#", "*", "k.*", "#.l.#", "*.l")
 HEADERS = ({}, {"h": 1}, {"h": 2, "g": "x"}, {"g": "x"})
 STEPS = 40
+FIRST_MESSAGES = 8
 SMALL_FRAME_MAX = 4096
 
 
@@ -62,13 +64,17 @@ class _Sequence:
         for exchange in EXCHANGES:
             self.one_of(self.workers).channel.call("exchange.declare", exchange=exchange, **self.exchange_fields())
             self.reopen_closed()
+        for _ in range(FIRST_MESSAGES):
+            self.publish(_Worker(self.watcher))
+            self.watcher.reopen()
         for _ in range(STEPS):
             operation = self.chance.choices(list(self.OPERATIONS), list(self.OPERATIONS.values()))[0]
             worker = self.one_of(self.workers)
             operation(self, worker)
             self.keep_books()
             self.reopen_closed()
-            self.mourn()
+            if operation in self.DEADLY:
+                self.mourn()
         self.watch()
         if self.chance.random() < 0.3:
             self.fatal_error(self.one_of(self.workers))
@@ -102,17 +108,17 @@ class _Sequence:
         return fields | ({"arguments": arguments} if arguments else {})
 
     def queue_arguments(self, queue):
-        arguments = self.limits() if self.maybe(0.3) else {}
-        if self.maybe(0.3):
+        arguments = self.limits() if self.maybe(0.4) else {}
+        if self.maybe(0.25):
             arguments["x-max-priority"] = self.chance.randint(1, 3)
         if self.maybe(0.15):
             arguments["x-single-active-consumer"] = True
-        if queue in GRAVES and self.maybe(0.6):
+        if queue in GRAVES and self.maybe(0.8):
             arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": GRAVES[queue]}
         return arguments
 
     def limits(self):
-        limit = self.one_of(({"x-max-length": 0}, {"x-max-length": 2}, {"x-max-length": 5}, {"x-max-length-bytes": 20}))
+        limit = self.one_of(({"x-max-length": 1}, {"x-max-length": 2}, {"x-max-length": 5}, {"x-max-length-bytes": 20}))
         overflow = self.one_of((None, None, "drop-head", "reject-publish", "reject-publish-dlx"))
         return limit | ({"x-overflow": overflow} if overflow else {})
 
@@ -187,7 +193,7 @@ class _Sequence:
             properties["priority"] = self.chance.randint(0, 4)
         if self.maybe(0.02):
             properties["user_id"] = "somebody"
-        exchange = self.one_of(("", "", "", "") + SOURCES) if not self.maybe(0.02) else "absent"
+        exchange = self.one_of(("",) * 8 + SOURCES) if not self.maybe(0.02) else "absent"
         key = self.one_of(QUEUES) if exchange == "" else self.one_of(KEYS)
         body = f"m{self.bodies} " * (2000 if self.maybe(0.05) else 1)
         worker.channel.publish(exchange, key, body, properties, mandatory=self.maybe(0.3))
@@ -219,6 +225,7 @@ class _Sequence:
         worker.channel.call("basic.qos", prefetch_count=self.chance.randint(0, 3), global_=self.maybe(0.25))
 
     def settle(self, worker):
+        worker = self.one_of([each for each in self.workers if each.unsettled] or [worker])
         if not worker.unsettled and not self.maybe(0.05):
             return
         tag = self.one_of(worker.unsettled) if worker.unsettled and not self.maybe(0.03) else self.chance.randint(0, 9)
@@ -228,7 +235,7 @@ class _Sequence:
         if name != "basic.reject":
             fields["multiple"] = multiple
         if name != "basic.ack":
-            fields["requeue"] = self.maybe(0.8)
+            fields["requeue"] = self.maybe(0.5)
         if worker.mode != "tx":
             if name != "basic.reject" and multiple:
                 worker.unsettled = [each for each in worker.unsettled if each > tag]
@@ -255,11 +262,13 @@ class _Sequence:
         self.watch()
 
     OPERATIONS = {
-        queue_declare: 4, queue_declare_passive: 4, queue_delete: 2, queue_purge: 2, queue_bind: 7, queue_unbind: 3,
-        exchange_declare: 3, exchange_delete: 2, exchange_bind: 3, exchange_unbind: 2,
-        publish: 30, get: 10, consume: 6, cancel: 3, qos: 3, settle: 18, recover: 1, tx_end: 4,
+        queue_declare: 3, queue_declare_passive: 2, queue_delete: 1, queue_purge: 1, queue_bind: 6, queue_unbind: 2,
+        exchange_declare: 2, exchange_delete: 1, exchange_bind: 2, exchange_unbind: 1,
+        publish: 34, get: 14, consume: 7, cancel: 2, qos: 3, settle: 26, recover: 1, tx_end: 4,
         close_channel: 1, reconnect: 1,
     }
+    # After these messages may be on their way to where dead letters go.
+    DEADLY = {publish, settle, recover, tx_end, close_channel, reconnect}
 
     def fatal_error(self, worker):
         """Something that ends the connection, on its last channel."""
@@ -278,7 +287,7 @@ class _Sequence:
     # --- Between operations ---
 
     def choose_mode(self, worker):
-        worker.mode = self.chance.choices(("confirm", "plain", "tx"), (6, 3, 2))[0]
+        worker.mode = self.chance.choices(("confirm", "plain", "tx"), (6, 3, 1))[0]
         if worker.mode != "plain":
             worker.channel.call(f"{worker.mode}.select")
 

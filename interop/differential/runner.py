@@ -25,7 +25,7 @@ from scripts import CTL_SCRIPTS, SCRIPTS, WAITING_SCRIPTS  # noqa: E402
 from session import Session  # noqa: E402
 from transcript import Step  # noqa: E402
 
-RANDOM_COUNT = 200
+RANDOM_COUNT = 100
 RANDOM_SEED = 1
 SHOWN_MISMATCHES = 4
 SHOWN_COLUMNS = 400
