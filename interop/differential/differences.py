@@ -245,10 +245,34 @@ DIFFERENCES = [
         "quorum_declare_refusals",
     ),
     *_differences(
-        "Classic queues may be given a leader locator, as in RabbitMQ 4.",
-        _close(406, "PRECONDITION_FAILED - invalid arg 'x-queue-leader-locator' for .*", scope="channel"),
+        "Quorum queues may have priorities.",
+        _close(406, "PRECONDITION_FAILED - invalid arg 'x-max-priority' for .*", scope="channel"),
+        r"^c1\.1 queue\.declare-ok queue='refused-quorum' .*$",
+        "quorum_declare_refusals",
+    ),
+    *_differences(
+        "Classic queues may have a delivery limit and a strategy of dead lettering; a leader locator as in RabbitMQ 4.",
+        _close(406, "PRECONDITION_FAILED - invalid arg 'x-(delivery-limit|dead-letter-strategy|queue-leader-locator)' for .*", scope="channel"),
         r"^c1\.1 queue\.declare-ok queue='classic-given' .*$",
         "quorum_arguments_of_classic_queues",
+    ),
+    *_differences(
+        "basic.get may take from a quorum queue with a single active consumer.",
+        _close(405, "RESOURCE_LOCKED - cannot obtain access to locked queue .*single active consumer", scope="channel"),
+        r"^c1\.1 basic\.get-ok .*$",
+        "quorum_single_active_get",
+    ),
+    *_differences(
+        "A consumer of higher priority becomes the single active one, as in quorum queues of RabbitMQ 4.",
+        r"^c1\.[13] basic\.deliver consumer-tag='(one|three)' delivery-tag=1 .*body=b'[ab]'.*$",
+        r"^c1\.3 basic\.deliver consumer-tag='three' delivery-tag=[12] .*body=b'[ab]'.*$",
+        "single_active_with_consumer_priority",
+    ),
+    *_differences(
+        "Keys of BCC are forgotten once a message is published; RabbitMQ remembers them for its dead letters.",
+        r"^c1\.2 basic\.get-ok .*'by-cc'.*\n",
+        r"\A(?=c1\.2 basic\.get-empty)",
+        "dead_letter_cc_and_bcc",
     ),
     *_differences(
         "A quorum queue serves channels with a shared prefetch like any other queue.",
