@@ -253,8 +253,9 @@ DIFFERENCES = [
     *_differences(
         "Classic queues may have a delivery limit and a strategy of dead lettering; a leader locator as in RabbitMQ 4.",
         _close(406, "PRECONDITION_FAILED - invalid arg 'x-(delivery-limit|dead-letter-strategy|queue-leader-locator)' for .*", scope="channel"),
-        r"^c1\.1 queue\.declare-ok queue='classic-given' .*$",
+        r"^c1\.1 queue\.declare-ok queue='(classic-given|values)' .*$",
         "quorum_arguments_of_classic_queues",
+        "queue_argument_values",
     ),
     *_differences(
         "basic.get may take from a quorum queue with a single active consumer.",
@@ -273,6 +274,12 @@ DIFFERENCES = [
         r"^c1\.2 basic\.get-ok .*'by-cc'.*\n",
         r"\A(?=c1\.2 basic\.get-empty)",
         "dead_letter_cc_and_bcc",
+    ),
+    *_differences(
+        "Topic permissions hold for the keys of CC and BCC too, as in RabbitMQ 4.",
+        r"\A\Z",
+        _close(403, "ACCESS_REFUSED - access to topic 'forbidden' in exchange 'topics' .*", scope="channel"),
+        "permission_topic",
     ),
     *_differences(
         "A quorum queue serves channels with a shared prefetch like any other queue.",

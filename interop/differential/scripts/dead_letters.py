@@ -150,6 +150,25 @@ def dead_letter_not_by_channel_close(s):
 
 
 @script
+def dead_letter_not_by_auto_delete(s):
+    """The last consumer's channel closes, and the queue goes before what it held comes back and is too long."""
+    c = s.connect()
+    ch, publisher = c.channel(1), c.channel(2)
+    publisher.call("queue.declare", queue="dead", exclusive=True)
+    publisher.call("queue.declare", queue="fleeting", auto_delete=True, arguments={
+        "x-max-length": 1, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead",
+    })
+    publisher.call("confirm.select")
+    ch.call("basic.consume", queue="fleeting", consumer_tag="t")
+    for body in "abc":
+        publisher.publish("", "fleeting", body)
+    ch.call("channel.close", reply_code=200)
+    await_state(publisher, "fleeting", None)
+    publisher.reopen()
+    publisher.get_all("dead")
+
+
+@script
 def dead_letter_exchange_absent(s):
     """Dropped; from the moment it is declared it gets what dies."""
     ch, publisher = dying(s, "lost", "abcd", exchange="grave")
