@@ -180,6 +180,11 @@ pub struct AppliedPolicies {
 }
 
 impl AppliedPolicies {
+    /// Whether any applies.
+    pub fn is_some(&self) -> bool {
+        self.policy.is_some() || self.operator.is_some()
+    }
+
     /// Whether the same two policies apply: not only equal ones, so that a policy that was set again counts as another.
     pub fn is_same(&self, other: &AppliedPolicies) -> bool {
         let pointer = |policy: &Option<Arc<Policy>>| policy.as_ref().map(Arc::as_ptr);

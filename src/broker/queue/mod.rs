@@ -421,11 +421,11 @@ impl Queue {
         wakes: &mut Wakes,
     ) -> bool {
         let mut state = self.lock();
-        state.release(removed, returned, wakes);
+        let ends = state.release(removed, returned, self.definition.auto_delete, wakes);
         if !removed.is_empty() {
             state.note_use();
         }
-        if removed.is_empty() || !self.definition.auto_delete || !state.is_deserted() || state.is_dead() {
+        if !ends {
             return false;
         }
         let remains = state.kill(wakes);

@@ -38,10 +38,10 @@ impl QueueState {
             self.assign_at(0, wakes);
             Enqueued { epoch, ..Enqueued::default() }
         };
+        self.look_at_limits(wakes);
         if expires {
             self.drop_expired_front(now_ms);
         }
-        self.look_at_limits(wakes);
         self.set_timer();
         self.fold_tails();
         enqueued.ready_bytes = self.lanes.bytes();
