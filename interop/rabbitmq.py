@@ -30,6 +30,8 @@ import sys
 import tempfile
 import threading
 
+from rabbitmqctl import RabbitMQCtl
+
 HOST = "127.0.0.1"
 INSTALL_HINT = "rabbitmq-server is not installed; install it with: apt-get install rabbitmq-server"
 
@@ -160,6 +162,7 @@ class RabbitMQ:
         self._environment = None
         self._epmd = None
         self._server = None
+        self._ctl = None
 
     @property
     def address(self):
@@ -200,11 +203,17 @@ class RabbitMQ:
             self._server.stop()
         self._start_server(script)
 
+    def ctl(self, *arguments):
+        """Run `rabbitmqctl` with these arguments; its exit code and what it printed."""
+        if self._ctl is None:
+            self._ctl = RabbitMQCtl(self._environment, os.path.join(self._directory, "ctl"))
+        return self._ctl.run(arguments)
+
     def stop(self):
-        for process in (self._server, self._epmd):
+        for process in (self._ctl, self._server, self._epmd):
             if process is not None:
                 process.stop()
-        self._server = self._epmd = None
+        self._ctl = self._server = self._epmd = None
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None

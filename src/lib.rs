@@ -6,6 +6,7 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod definitions;
 pub mod error;
 pub mod limits;
 pub mod logging;

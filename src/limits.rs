@@ -22,6 +22,9 @@ pub const MESSAGE_MAX_BYTES: u64 = 512 * MIB;
 /// length.
 pub const RECENT_HISTORY_MAX_BYTES: usize = 64 * MIB as usize;
 
+/// Messages that a queue or an exchange remembers at most to tell duplicates: so many keys take about a gigabyte.
+pub const DEDUP_CACHE_SIZE_MAX: usize = 16 * 1024 * 1024;
+
 /// The longest short string: names of exchanges, queues, consumers and virtual hosts, routing keys, reply texts.
 pub const SHORT_STRING_MAX_BYTES: usize = 255;
 
@@ -184,6 +187,15 @@ limits! {
     /// How deep tables and arrays may be nested in each other, in levels.
     table_depth: u8 = 64, in 4, 255;
 
+    /// Runtime parameters of one virtual host, policies among them, and global ones.
+    parameters: u32 = 100_000, in 1, 10_000_000;
+
+    /// Largest value of a runtime parameter, in bytes as JSON.
+    parameter_bytes: u32 = 1_048_576, in 1024, 64 * MIB;
+
+    /// Largest file of definitions, in bytes.
+    definitions_bytes: u64 = 256 * MIB, in 1024, 16 * GIB;
+
     /// Ready bytes that a queue may hold in memory while its consumers do not read, before its publishers are
     /// not read any more.
     stalled_queue_bytes: u64 = 256 * MIB, in MIB, 1 << 40;
@@ -238,6 +250,16 @@ impl Limits {
         Duration::from_millis(self.shutdown_timeout_ms)
     }
 }
+
+/// The longest time to live, expiry or delay, in milliseconds: ten years, as in RabbitMQ.
+pub const EXPIRY_MAX_MS: u64 = 315_360_000_000;
+
+/// Attempts that the policy key `retry` may ask for, and delays that it may list.
+pub const RETRY_ATTEMPTS_MAX: i64 = 1000;
+pub const RETRY_BACKOFFS_MAX: usize = 32;
+
+/// Arguments of one queue, exchange or binding that is imported, in bytes: as much as a frame could bring.
+pub const ARGUMENTS_MAX_BYTES: usize = 131_072;
 
 /// `storage.sync_interval_ms`: between two syncs of what is written, in milliseconds.
 pub const SYNC_INTERVAL_MS: Limit =

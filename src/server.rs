@@ -23,6 +23,7 @@ use self::data::DataDirectory;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::connection;
+use crate::definitions::boot::ToLoad;
 use crate::storage::log::Waiter;
 use crate::storage::store::{Recovered, Store};
 
@@ -83,8 +84,7 @@ async fn serve_clients(
     recovered: Recovered,
     mut stop: Signals,
 ) -> Result<(), String> {
-    let directory = config.data_dir.display().to_string();
-    let broker = Broker::open(config, store.clone(), recovered).map_err(|e| format!("{directory}: {e}"))?;
+    let broker = open(config, store, recovered)?;
     definitions_kept(store).await;
     let listeners = broker.config.listeners.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
     // Each connection holds a sender; when the last has gone, so have all connections.
@@ -119,6 +119,19 @@ fn spawn_worker(broker: &Broker) -> Result<JoinHandle<()>, String> {
     let worker = broker.worker.clone();
     let spawned = std::thread::Builder::new().name("worker".to_owned()).spawn(move || worker.run());
     spawned.map_err(|e| format!("cannot start a thread: {e}"))
+}
+
+/// The broker over what is stored, with the definitions that the configuration has it load. Where these define users,
+/// there is no default user.
+fn open(mut config: Config, store: &Arc<Store>, recovered: Recovered) -> Result<Arc<Broker>, String> {
+    let to_load = ToLoad::read(&config)?;
+    if to_load.defines_users() {
+        config.default_user = None;
+    }
+    let directory = config.data_dir.display().to_string();
+    let broker = Broker::open(config, store.clone(), recovered).map_err(|e| format!("{directory}: {e}"))?;
+    to_load.import(&broker)?;
+    Ok(broker)
 }
 
 /// The signals that end the process gracefully.

@@ -30,12 +30,17 @@ class Channel:
     def call(self, name, /, **fields):
         """A method and its reply, or the closing it brings about."""
         with self.session.step(f"{self.name} {name} {shown(fields)}"):
-            self._awaited, self._answer = _replies_to(name), None
-            if name == "channel.open" and not self.connection.ended:
-                self._start_afresh()
-            self.send_method(name, **fields)
-            self.session.pump(lambda: self.closed or self._answer is not None)
+            self._ask(name, fields)
+            while _changes_nothing(fields, self._answer) and self.session.takes_back(self):
+                self._ask(name, fields)
         return self._answer
+
+    def _ask(self, name, fields):
+        self._awaited, self._answer = _replies_to(name), None
+        if name == "channel.open" and not self.connection.ended:
+            self._start_afresh()
+        self.send_method(name, **fields)
+        self.session.pump(lambda: self.closed or self._answer is not None)
 
     def cast(self, name, /, **fields):
         """A method without a reply."""
@@ -73,6 +78,7 @@ class Channel:
     def get_all(self, queue):
         """Empty a queue in one step."""
         with self.session.step(f"{self.name} get all of {queue!r}"):
+            self.session.await_as_many(self, queue)
             reply = self.call("basic.get", queue=queue, no_ack=True)
             while reply is not None and reply["method"] == "basic.get-ok":
                 reply = self.call("basic.get", queue=queue, no_ack=True)
@@ -140,6 +146,12 @@ class Channel:
         self._unconfirmed -= confirmed
         for each in sorted(confirmed):
             self.connection.record(self.number, {"frame": "confirm", kind: each})
+
+
+def _changes_nothing(fields, answer):
+    """Whether a method that was answered so can be sent again."""
+    name = answer and answer["method"]
+    return name == "basic.get-empty" or name == "queue.declare-ok" and fields.get("passive", False)
 
 
 def _replies_to(name):

@@ -47,13 +47,16 @@ class Connection:
 
     # --- What scripts use ---
 
-    def shake_hands(self, capabilities=CLIENT_CAPABILITIES, frame_max=131072, channel_max=2047, heartbeat=0):
+    def shake_hands(
+        self, user="guest", password="guest", virtual_host="/",
+        capabilities=CLIENT_CAPABILITIES, frame_max=131072, channel_max=2047, heartbeat=0,
+    ):
         self.send(amqp.PROTOCOL_HEADER)
         self._await("connection.start")
-        self.send(start_ok(capabilities=capabilities))
+        self.send(start_ok(user, password, capabilities=capabilities))
         self._await("connection.tune")
         self.send(amqp.method(0, "connection.tune-ok", channel_max=channel_max, frame_max=frame_max, heartbeat=heartbeat))
-        self.send(amqp.method(0, "connection.open", virtual_host="/"))
+        self.send(amqp.method(0, "connection.open", virtual_host=virtual_host))
         self._await("connection.open-ok")
         self.frame_max = frame_max
 

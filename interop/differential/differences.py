@@ -43,6 +43,8 @@ def _close(code, text, ids=r"class-id=\d+ method-id=\d+", scope="connection"):
 
 END = r"^c\d+\.0 end of stream$"
 INTERNAL_ERROR = _close(541, "INTERNAL_ERROR")
+ONE_DEATH = r"\('x-death', A:\[F:\[\('count', l:1\), [^F]*\]\]\)"
+FIRST_DEATH = r"\('x-first-death-exchange', S:''\), \('x-first-death-queue', S:'sent(-list)?'\), \('x-first-death-reason', S:'rejected'\)"
 UNIMPLEMENTED = _close(503, "COMMAND_INVALID - unimplemented method")
 
 DIFFERENCES = [
@@ -229,13 +231,90 @@ DIFFERENCES = [
         r"queues=\{.*\}$",
         "route_headers_integer_and_float",
     ),
+    *_differences(
+        "An x-death that a client sent is replaced at the first death, as in RabbitMQ 4; 3.10.8 adds to it.",
+        r"properties=\{headers: \[.*\('x-death'.*\} body=",
+        rf"properties=\{{headers: \[(\('after', I:2\), \('before', I:1\), )?{ONE_DEATH}, {FIRST_DEATH}\]\}} body=",
+        "death_sent_by_client",
+        "death_list_sent_by_client",
+    ),
+    *_differences(
+        "A delivery limit has to be an integer, as in RabbitMQ 4.",
+        r"^c1\.1 queue\.declare-ok queue='refused-quorum' .*$",
+        _close(406, r".*invalid arg .*x-delivery-limit.*expected integer, got longstr.*", scope="channel"),
+        "quorum_declare_refusals",
+    ),
+    *_differences(
+        "Quorum queues may have priorities.",
+        _close(406, "PRECONDITION_FAILED - invalid arg 'x-max-priority' for .*", scope="channel"),
+        r"^c1\.1 queue\.declare-ok queue='refused-quorum' .*$",
+        "quorum_declare_refusals",
+    ),
+    *_differences(
+        "Classic queues may have a delivery limit and a strategy of dead lettering; a leader locator as in RabbitMQ 4.",
+        _close(406, "PRECONDITION_FAILED - invalid arg 'x-(delivery-limit|dead-letter-strategy|queue-leader-locator)' for .*", scope="channel"),
+        r"^c1\.1 queue\.declare-ok queue='(classic-given|values)' .*$",
+        "quorum_arguments_of_classic_queues",
+        "queue_argument_values",
+    ),
+    *_differences(
+        "basic.get may take from a quorum queue with a single active consumer.",
+        _close(405, "RESOURCE_LOCKED - cannot obtain access to locked queue .*single active consumer", scope="channel"),
+        r"^c1\.1 basic\.get-ok .*$",
+        "quorum_single_active_get",
+    ),
+    *_differences(
+        "A consumer of higher priority becomes the single active one, as in quorum queues of RabbitMQ 4.",
+        r"^c1\.[13] basic\.deliver consumer-tag='(one|three)' delivery-tag=1 .*body=b'[ab]'.*$",
+        r"^c1\.3 basic\.deliver consumer-tag='three' delivery-tag=[12] .*body=b'[ab]'.*$",
+        "single_active_with_consumer_priority",
+    ),
+    *_differences(
+        "Keys of BCC are forgotten once a message is published; RabbitMQ remembers them for its dead letters.",
+        r"^c1\.2 basic\.get-ok .*'by-cc'.*\n",
+        r"\A(?=c1\.2 basic\.get-empty)",
+        "dead_letter_cc_and_bcc",
+    ),
+    *_differences(
+        "Topic permissions hold for the keys of CC and BCC too, as in RabbitMQ 4.",
+        r"\A\Z",
+        _close(403, "ACCESS_REFUSED - access to topic 'forbidden' in exchange 'topics' .*", scope="channel"),
+        "permission_topic",
+    ),
+    *_differences(
+        "A quorum queue serves channels with a shared prefetch like any other queue.",
+        _close(540, "NOT_IMPLEMENTED - queue 'q-qos' in vhost '/' does not support global qos"),
+        r"^c1\.1 basic\.consume-ok .*\nc1\.1 basic\.deliver .*$",
+        "quorum_global_qos_refused",
+    ),
+    *_differences(
+        "An exclusive consumer of a quorum queue is the only one, as in a classic queue.",
+        r"^c1\.2 basic\.consume-ok consumer-tag='u'$",
+        _close(403, "ACCESS_REFUSED - queue 'q-exclusive' in vhost '/' in exclusive use", scope="channel"),
+        "quorum_exclusive_consumer",
+    ),
+    *_differences(
+        "Quorum queues can be deleted on condition.",
+        _close(540, "NOT_IMPLEMENTED - cannot delete queue .* are not supported by quorum queues"),
+        r"^c1\.1 (channel\.close reply-code=406 .* not empty\" .*|queue\.delete-ok message-count=1)$",
+        "quorum_delete_if_empty",
+        "quorum_delete_if_unused",
+    ),
+    *_differences(
+        "What is given back to a quorum queue returns to its place, as in a classic queue; in RabbitMQ it is the order of "
+        "giving back, at the front or, without a delivery limit, at the back.",
+        r"(?s)\A.*redelivered.*\Z",
+        r"(?s)\A.*redelivered.*\Z",
+        "quorum_requeue_order_without_limit",
+        "quorum_requeue_order_with_limit",
+        "quorum_requeue_to_consumer",
+    ),
+    *_differences(
+        "The limit of a quorum queue that rejects publishes is exact; RabbitMQ lets one more in.",
+        r"^c1\.2 confirms ack=\[3\] .*$|(?s:\A.*basic\.get-ok.*body=b'c'.*\Z)",
+        r"^c1\.2 confirms nack=\[3\] .*$|(?s:\A.*basic\.get-ok.*body=b'b'.*\Z)",
+        "quorum_limit_rejects_publish",
+    ),
 ]
 
-PENDING = {
-    "publish_expiration_zero": "expiration",
-    "confirm_max_length_drop_head": "x-max-length",
-    "confirm_nack_by_reject_publish": "x-max-length and x-overflow",
-    "confirm_nack_by_one_of_two_queues": "x-max-length and x-overflow",
-    "tx_rejected_publish": "x-max-length and x-overflow",
-    "consume_single_active": "x-single-active-consumer",
-}
+PENDING = {}

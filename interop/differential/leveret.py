@@ -22,14 +22,15 @@ class Leveret:
 
     def __init__(self):
         self.address = None
+        self._binary = None
         self._directory = None
         self._server = None
 
     def __enter__(self):
-        binary = build()
+        self._binary = build()
         self._directory = tempfile.mkdtemp(prefix="leveret-data-")
         try:
-            command = [binary, "--listen", "127.0.0.1:0", "--data-dir", self._directory]
+            command = [self._binary, "--listen", "127.0.0.1:0", "--data-dir", self._directory]
             self._server = ServerProcess("leveret", command)
             self._server.wait_for_line("Server startup complete", START_TIMEOUT_S)
             listening = self._server.wait_for_line("started TCP listener on 127.0.0.1:", START_TIMEOUT_S)
@@ -43,6 +44,12 @@ class Leveret:
         if self._server is not None:
             self._server.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def ctl(self, *arguments):
+        """Run `leveret ctl` with these arguments; its exit code and what it printed."""
+        command = [self._binary, "ctl", "--data-dir", self._directory, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, (done.stdout + done.stderr).strip()
 
 
 def build():

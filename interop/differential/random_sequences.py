@@ -1,14 +1,18 @@
 """Sequences of methods from a seed.
 
 Two connections with two channels each work on a few queues and exchanges; a third connection
-watches. Most methods are valid. A sequence keeps to what has one right answer: a channel
-consumes from one queue only (deliveries from two queues have no order), and an error that ends
-a connection is its last step (what else that ends is noticed at no certain time).
+watches. Some queues have limits, priorities and dead letters. Most methods are valid. A sequence
+keeps to what has one right answer: a channel consumes from one queue only (deliveries from two
+queues have no order), and an error that ends a connection is its last step (what else that ends
+is noticed at no certain time).
 """
 
 import random
 
 QUEUES = ("qa", "qb", "qc", "qd")
+# Where queues send their dead letters, each a place of its own: letters of two have no order.
+GRAVES = {"qa": "ga", "qb": "gb", "qc": "gc"}
+ALL_QUEUES = QUEUES + tuple(GRAVES.values())
 EXCHANGES = ("xa", "xb", "xc")
 SOURCES = EXCHANGES + ("amq.direct", "amq.fanout", "amq.topic", "amq.headers")
 TYPES = ("direct", "fanout", "topic", "headers")
@@ -16,6 +20,7 @@ KEYS = ("k", "k.l", "k.l.m", "", "qa")
 PATTERNS = KEYS + ("#", "*", "k.*", "#.l.#", "*.l")
 HEADERS = ({}, {"h": 1}, {"h": 2, "g": "x"}, {"g": "x"})
 STEPS = 40
+FIRST_MESSAGES = 8
 SMALL_FRAME_MAX = 4096
 
 
@@ -46,22 +51,30 @@ class _Sequence:
         self.connections = [session.connect(), session.connect(frame_max=SMALL_FRAME_MAX)]
         self.workers = [_Worker(c.channel(number)) for c in self.connections for number in (1, 2)]
         self.watcher = session.channel()
+        self.arguments_of = {}
 
     def run(self):
         for worker in self.workers:
             self.choose_mode(worker)
+        for queue in GRAVES.values():
+            self.watcher.call("queue.declare", queue=queue, **self.grave_fields())
         for queue in QUEUES:
-            self.one_of(self.workers).channel.call("queue.declare", queue=queue, **self.queue_fields())
+            self.one_of(self.workers).channel.call("queue.declare", queue=queue, **self.queue_fields(queue))
             self.reopen_closed()
         for exchange in EXCHANGES:
             self.one_of(self.workers).channel.call("exchange.declare", exchange=exchange, **self.exchange_fields())
             self.reopen_closed()
+        for _ in range(FIRST_MESSAGES):
+            self.publish(_Worker(self.watcher))
+            self.watcher.reopen()
         for _ in range(STEPS):
             operation = self.chance.choices(list(self.OPERATIONS), list(self.OPERATIONS.values()))[0]
             worker = self.one_of(self.workers)
             operation(self, worker)
             self.keep_books()
             self.reopen_closed()
+            if operation in self.DEADLY:
+                self.mourn()
         self.watch()
         if self.chance.random() < 0.3:
             self.fatal_error(self.one_of(self.workers))
@@ -78,7 +91,10 @@ class _Sequence:
     def queue(self):
         return "absent" if self.maybe(0.03) else self.one_of(QUEUES)
 
-    def queue_fields(self):
+    def queue_or_grave(self):
+        return self.one_of(GRAVES.values()) if self.maybe(0.2) else self.queue()
+
+    def queue_fields(self, queue):
         fields = {}
         if self.maybe(0.15):
             fields["durable"] = True
@@ -86,9 +102,28 @@ class _Sequence:
             fields["auto_delete"] = True
         if self.maybe(0.08):
             fields["exclusive"] = True
-        if self.maybe(0.1):
-            fields["arguments"] = {"x-max-length": self.one_of((50, 60))}
-        return fields
+        arguments = self.arguments_of.setdefault(queue, self.queue_arguments(queue))
+        if self.maybe(0.05):
+            arguments = self.queue_arguments(queue)
+        return fields | ({"arguments": arguments} if arguments else {})
+
+    def queue_arguments(self, queue):
+        arguments = self.limits() if self.maybe(0.4) else {}
+        if self.maybe(0.25):
+            arguments["x-max-priority"] = self.chance.randint(1, 3)
+        if self.maybe(0.15):
+            arguments["x-single-active-consumer"] = True
+        if queue in GRAVES and self.maybe(0.8):
+            arguments |= {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": GRAVES[queue]}
+        return arguments
+
+    def limits(self):
+        limit = self.one_of(({"x-max-length": 1}, {"x-max-length": 2}, {"x-max-length": 5}, {"x-max-length-bytes": 20}))
+        overflow = self.one_of((None, None, "drop-head", "reject-publish", "reject-publish-dlx"))
+        return limit | ({"x-overflow": overflow} if overflow else {})
+
+    def grave_fields(self):
+        return {"arguments": self.limits() if self.maybe(0.2) else {}}
 
     def exchange_fields(self):
         fields = {"type": self.one_of(TYPES)}
@@ -109,17 +144,18 @@ class _Sequence:
     # --- Operations ---
 
     def queue_declare(self, worker):
-        worker.channel.call("queue.declare", queue=self.one_of(QUEUES), **self.queue_fields())
+        queue = self.one_of(QUEUES)
+        worker.channel.call("queue.declare", queue=queue, **self.queue_fields(queue))
 
     def queue_declare_passive(self, worker):
-        worker.channel.call("queue.declare", queue=self.queue(), passive=True)
+        worker.channel.call("queue.declare", queue=self.queue_or_grave(), passive=True)
 
     def queue_delete(self, worker):
         worker.channel.call("queue.delete", queue=self.queue(), if_unused=self.maybe(0.3), if_empty=self.maybe(0.3))
         self.watch()
 
     def queue_purge(self, worker):
-        worker.channel.call("queue.purge", queue=self.queue())
+        worker.channel.call("queue.purge", queue=self.queue_or_grave())
 
     def queue_bind(self, worker):
         exchange = "absent" if self.maybe(0.03) else self.one_of(SOURCES)
@@ -153,19 +189,21 @@ class _Sequence:
         if self.maybe(0.3):
             # Persistent messages in durable queues wait for files, which takes its own time.
             properties["delivery_mode"] = 1
+        if self.maybe(0.3):
+            properties["priority"] = self.chance.randint(0, 4)
         if self.maybe(0.02):
             properties["user_id"] = "somebody"
-        exchange = self.one_of(("", "", "", "") + SOURCES) if not self.maybe(0.02) else "absent"
+        exchange = self.one_of(("",) * 8 + SOURCES) if not self.maybe(0.02) else "absent"
         key = self.one_of(QUEUES) if exchange == "" else self.one_of(KEYS)
         body = f"m{self.bodies} " * (2000 if self.maybe(0.05) else 1)
         worker.channel.publish(exchange, key, body, properties, mandatory=self.maybe(0.3))
 
     def get(self, worker):
-        worker.channel.call("basic.get", queue=self.queue(), no_ack=self.maybe(0.3))
+        worker.channel.call("basic.get", queue=self.queue_or_grave(), no_ack=self.maybe(0.3))
 
     def consume(self, worker):
         if worker.consumed_queue is None:
-            worker.consumed_queue = self.one_of(QUEUES)
+            worker.consumed_queue = self.one_of(QUEUES + QUEUES + ALL_QUEUES)
         self.tags += 1
         tag, no_ack = f"t{self.tags}", self.maybe(0.3)
         arguments = {"x-priority": self.chance.randint(-1, 1)} if self.maybe(0.2) else None
@@ -187,6 +225,7 @@ class _Sequence:
         worker.channel.call("basic.qos", prefetch_count=self.chance.randint(0, 3), global_=self.maybe(0.25))
 
     def settle(self, worker):
+        worker = self.one_of([each for each in self.workers if each.unsettled] or [worker])
         if not worker.unsettled and not self.maybe(0.05):
             return
         tag = self.one_of(worker.unsettled) if worker.unsettled and not self.maybe(0.03) else self.chance.randint(0, 9)
@@ -196,7 +235,7 @@ class _Sequence:
         if name != "basic.reject":
             fields["multiple"] = multiple
         if name != "basic.ack":
-            fields["requeue"] = self.maybe(0.8)
+            fields["requeue"] = self.maybe(0.5)
         if worker.mode != "tx":
             if name != "basic.reject" and multiple:
                 worker.unsettled = [each for each in worker.unsettled if each > tag]
@@ -223,11 +262,13 @@ class _Sequence:
         self.watch()
 
     OPERATIONS = {
-        queue_declare: 4, queue_declare_passive: 4, queue_delete: 2, queue_purge: 2, queue_bind: 7, queue_unbind: 3,
-        exchange_declare: 3, exchange_delete: 2, exchange_bind: 3, exchange_unbind: 2,
-        publish: 30, get: 10, consume: 6, cancel: 3, qos: 3, settle: 18, recover: 1, tx_end: 4,
+        queue_declare: 3, queue_declare_passive: 2, queue_delete: 1, queue_purge: 1, queue_bind: 6, queue_unbind: 2,
+        exchange_declare: 2, exchange_delete: 1, exchange_bind: 2, exchange_unbind: 1,
+        publish: 34, get: 14, consume: 7, cancel: 2, qos: 3, settle: 26, recover: 1, tx_end: 4,
         close_channel: 1, reconnect: 1,
     }
+    # After these messages may be on their way to where dead letters go.
+    DEADLY = {publish, settle, recover, tx_end, close_channel, reconnect}
 
     def fatal_error(self, worker):
         """Something that ends the connection, on its last channel."""
@@ -246,7 +287,7 @@ class _Sequence:
     # --- Between operations ---
 
     def choose_mode(self, worker):
-        worker.mode = self.chance.choices(("confirm", "plain", "tx"), (6, 3, 2))[0]
+        worker.mode = self.chance.choices(("confirm", "plain", "tx"), (6, 3, 1))[0]
         if worker.mode != "plain":
             worker.channel.call(f"{worker.mode}.select")
 
@@ -296,12 +337,19 @@ class _Sequence:
             self.watcher.call("queue.declare", queue=queue, passive=True)
             self.watcher.reopen()
 
+    def mourn(self):
+        """Record how many have died; this also waits for them to arrive."""
+        with self.session.step("dead letters"):
+            for queue in GRAVES.values():
+                self.watcher.call("queue.declare", queue=queue, passive=True)
+        self.keep_books()
+
     def finish(self):
         """Close both connections, so that everything is requeued, and empty the queues."""
         if any(connection.closing for connection in self.connections):
             return
         for connection in self.connections:
             self.close_connection(connection)
-        for queue in QUEUES:
+        for queue in ALL_QUEUES:
             self.watcher.get_all(queue)
             self.watcher.reopen()

@@ -8,6 +8,7 @@ import functools
 import itertools
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,15 +21,28 @@ from differences import PENDING, differences_of  # noqa: E402
 from leveret import Leveret  # noqa: E402
 from rabbitmq import NotInstalled, RabbitMQ, ServerFailed  # noqa: E402
 from random_sequences import run_sequence  # noqa: E402
-from scripts import SCRIPTS, WAITING_SCRIPTS  # noqa: E402
+from scripts import CTL_SCRIPTS, SCRIPTS, WAITING_SCRIPTS  # noqa: E402
 from session import Session  # noqa: E402
 from transcript import Step  # noqa: E402
 
-RANDOM_COUNT = 200
+RANDOM_COUNT = 100
 RANDOM_SEED = 1
 SHOWN_MISMATCHES = 4
 SHOWN_COLUMNS = 400
 SHOWN_BEFORE_DIFFERENCE = 100
+
+
+class RunningBroker:
+    """A broker somebody else started, and how to run its rabbitmqctl."""
+
+    def __init__(self, address, ctl_command):
+        self.address = address
+        self.ctl = functools.partial(self._run, shlex.split(ctl_command)) if ctl_command else None
+
+    @staticmethod
+    def _run(command, *arguments):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+        return done.returncode, (done.stdout + done.stderr).strip()
 
 
 @dataclass
@@ -62,12 +76,14 @@ def main():
 def run(options, stack):
     scripts = chosen_scripts(options)
     # One scheduler takes most of the chance out of RabbitMQ's order of events.
-    oracle = options.oracle or stack.enter_context(RabbitMQ(schedulers=1)).address
+    oracle = RunningBroker(options.oracle, options.oracle_ctl) if options.oracle else stack.enter_context(RabbitMQ(schedulers=1))
+    scripts = those_possible(scripts, oracle)
     if options.transcript:
         for name, function in scripts.items():
             print_transcript(name, transcribe(function, oracle))
         return 0
-    broker = options.broker or stack.enter_context(Leveret()).address
+    broker = RunningBroker(options.broker, options.broker_ctl) if options.broker else stack.enter_context(Leveret())
+    scripts = those_possible(scripts, broker)
 
     compare_one = functools.partial(compare_brokers, oracle=oracle, broker=broker, identical=options.identical)
     passed = failed = 0
@@ -98,6 +114,14 @@ def chosen_scripts(options):
     return scripts
 
 
+def those_possible(scripts, broker):
+    """The scripts without those that need rabbitmqctl, if the broker was given without."""
+    left_out = [name for name in scripts if name in CTL_SCRIPTS] if broker.ctl is None else []
+    if left_out:
+        print(f"left out for want of --oracle-ctl or --broker-ctl: {' '.join(left_out)}", file=sys.stderr)
+    return {name: function for name, function in scripts.items() if name not in left_out}
+
+
 def compare_all(scripts, compare_one):
     """Comparisons as they come; scripts that only wait do so side by side."""
     waiting = {name: function for name, function in scripts.items() if name in WAITING_SCRIPTS}
@@ -119,9 +143,9 @@ def compare_brokers(name, function, oracle, broker, identical):
     return comparison
 
 
-def transcribe(function, address, guide=None):
+def transcribe(function, broker, guide=None):
     """The steps of one script on one broker; a script that breaks off says so in its last step."""
-    session = Session(address, guide)
+    session = Session(broker, guide)
     try:
         function(session)
         session.close()
@@ -200,7 +224,7 @@ def print_transcript(name, steps):
     for step in steps:
         print(f"  > {step.label[:SHOWN_COLUMNS]}")
         for line in step.lines():
-            print(f"      {line[:SHOWN_COLUMNS]}")
+            print(f"      {line}")
 
 
 def parse_options():
@@ -210,6 +234,8 @@ def parse_options():
     )
     parser.add_argument("--broker", metavar="ADDRESS", help="host:port of the broker to examine (default: build and start Leveret)")
     parser.add_argument("--oracle", metavar="ADDRESS", help="host:port of a RabbitMQ (default: start a private one)")
+    parser.add_argument("--broker-ctl", metavar="COMMAND", help="with --broker: what to run as rabbitmqctl, say `leveret ctl --data-dir DIRECTORY`")
+    parser.add_argument("--oracle-ctl", metavar="COMMAND", help="with --oracle: what to run as rabbitmqctl")
     parser.add_argument("--script", metavar="NAME", nargs="+", help="only scripts whose names start so")
     parser.add_argument("--random", metavar="COUNT", type=int, help=f"how many random sequences (default {RANDOM_COUNT}, with --script 0)")
     parser.add_argument("--seed", metavar="N", type=int, help=f"seed of the first random sequence (default {RANDOM_SEED}); without --script only random sequences run")

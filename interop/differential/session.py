@@ -14,16 +14,20 @@ import time
 
 import amqp
 from connection import Connection, ScriptFailed
+from headers import comparable_headers
 from transcript import Step
 
 REPLY_TIMEOUT_S = 8
 # How much longer the second broker may take to send as many replies as the first one did.
 CATCH_UP_TIMEOUT_S = 1.5
+ASK_AGAIN_S = 0.004
 # How often channels are asked before all is taken to have arrived. In RabbitMQ an ack reaches the
 # next delivery over a chain of processes (channel, limiter, queue, limiter, queue, channel),
 # which is longer than the way of a method and its reply.
 ROUNDS = 2
 ROUNDS_WITH_CONSUMERS = 6
+# A timestamp in a table this close to the clock is that of an event, as in the header x-death.
+RECENT_S = 60
 
 _GENERATED = (
     ("amq.gen-#", re.compile(r"amq\.gen-[A-Za-z0-9_-]{22}")),
@@ -37,19 +41,34 @@ _ROUTINE = {
     "channel.open-ok", "channel.close-ok", "queue.delete-ok", "queue.purge-ok",
 }
 
+# Commands of rabbitmqctl that are undone at the end of a script, and the ones that undo them.
+_UNDOING = {
+    "add_user": "delete_user",
+    "add_vhost": "delete_vhost",
+    "set_policy": "clear_policy",
+    "set_operator_policy": "clear_operator_policy",
+}
+
 
 class Session:
-    """`guide` is the transcript of the other broker, which tells how many replies may come."""
+    """`broker` has an address, and `ctl` if the script calls it.
 
-    def __init__(self, address, guide=None):
-        host, port = address.rsplit(":", 1)
+    `guide` is the transcript of the other broker, which tells how many replies may come.
+    """
+
+    def __init__(self, broker, guide=None):
+        host, port = broker.address.rsplit(":", 1)
         self.address = (host, int(port))
+        self._broker = broker
         self.steps = []
         self._connections = []
         self._guide = guide
+        self._asked_until = None
+        self.follows_guide = True
         self._generated = {}
         self._declared_queues = set()
         self._declared_exchanges = set()
+        self._set_by_ctl = []
         self._step_depth = 0
         self._has_consumers = False
 
@@ -72,6 +91,14 @@ class Session:
         """Channel 1 of a new connection."""
         return self.connect(**options).channel()
 
+    def ctl(self, *arguments):
+        """Run a command of rabbitmqctl; whether it succeeds is recorded, what it prints is returned."""
+        with self.step(f"ctl {' '.join(arguments)}"):
+            code, output = self._broker.ctl(*arguments)
+            self.record("ctl", 0, {"frame": "done" if code == 0 else "refused"})
+            self._note_set(*arguments)
+        return output
+
     def step(self, label):
         """A context: everything sent in it is one step, synchronised at its end."""
         return _StepContext(self, label)
@@ -86,7 +113,8 @@ class Session:
         scratch = Step("(unrecorded)")
         self.steps, self._step_depth = [scratch], 1
         try:
-            yield
+            with self.on_its_own():
+                yield
         finally:
             self.steps, self._step_depth = recorded, depth
             late = [reply for reply in scratch.replies if reply[2].get("method") not in _ROUTINE]
@@ -94,6 +122,15 @@ class Session:
                 recorded.append(Step("(before the first step)"))
             if late:
                 recorded[-1].replies += late
+
+    @contextlib.contextmanager
+    def on_its_own(self):
+        """A context in which what the other broker answered does not matter."""
+        before, self.follows_guide = self.follows_guide, False
+        try:
+            yield
+        finally:
+            self.follows_guide = before
 
     def settle(self):
         """Record what is still on its way."""
@@ -134,6 +171,48 @@ class Session:
             self.steps.append(Step("(before the first step)"))
         self.steps[-1].replies.append((connection, channel, self._normalise(reply)))
 
+    def takes_back(self, channel):
+        """Whether the last answer on a channel is forgotten, so that it can be asked again.
+
+        What a queue holds changes on its own, when dead letters arrive, say. The second broker may
+        take some time for what the first one has done at once.
+        """
+        index = len(self.steps) - 1
+        if not self.follows_guide or self._guide is None or index >= len(self._guide):
+            return False
+        ours, theirs = self.steps[-1].lines_of(channel.place), self._guide[index].lines_of(channel.place)
+        if theirs[: len(ours)] == ours:
+            self._asked_until = None
+            return False
+        self._asked_until = self._asked_until or time.monotonic() + CATCH_UP_TIMEOUT_S
+        if time.monotonic() > self._asked_until:
+            # It has differed; waiting again would only take time.
+            self._guide = None
+            return False
+        self._forget_last(channel.place)
+        time.sleep(ASK_AGAIN_S)
+        return True
+
+    def await_as_many(self, channel, queue):
+        """Wait until a queue is about to give as many messages as in the other broker."""
+        index = len(self.steps) - 1
+        if not self.follows_guide or self._guide is None or index >= len(self._guide):
+            return
+        lines = self._guide[index].lines_of(channel.place)
+        wanted = sum(" basic.get-ok " in line for line in lines)
+        deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
+        with self.on_its_own():
+            while wanted and not channel.closed and time.monotonic() < deadline:
+                ready = channel.call("queue.declare", queue=queue, passive=True).get("message-count")
+                self._forget_last(channel.place)
+                if ready == wanted:
+                    return
+                time.sleep(ASK_AGAIN_S)
+
+    def _forget_last(self, place):
+        replies = self.steps[-1].replies
+        del replies[max(index for index, reply in enumerate(replies) if reply[:2] == place)]
+
     def finish_step(self):
         if self._guide is not None:
             index = len(self.steps) - 1
@@ -157,8 +236,17 @@ class Session:
         if name == "exchange.declare" and fields.get("exchange"):
             self._declared_exchanges.add(fields["exchange"])
 
+    def _note_set(self, command, *arguments):
+        """Remember how to undo a command, unless the script has done so. A vhost comes first: -p VHOST."""
+        if (command, *arguments) in self._set_by_ctl:
+            self._set_by_ctl.remove((command, *arguments))
+        elif command in _UNDOING:
+            undoing = (_UNDOING[command], *arguments[: 3 if arguments[0] == "-p" else 1])
+            if undoing not in self._set_by_ctl:
+                self._set_by_ctl.append(undoing)
+
     def close(self):
-        """Close the connections and delete what the script declared."""
+        """Close the connections and undo what the script declared and set."""
         self.steps.append(Step("the end of the script"))
         self.pump(lambda: all(c.ended or not c.closing for c in self._connections))
         for connection in self._connections:
@@ -175,6 +263,8 @@ class Session:
         doomed += [("exchange.delete", "exchange", name) for name in self._declared_exchanges]
         # A reserved name cannot be deleted, nor was it declared.
         doomed = [(method, key, name) for method, key, name in doomed if not str(name).startswith("amq.")]
+        for command in reversed(self._set_by_ctl):
+            self._broker.ctl(*command)
         if doomed:
             connection = self.connect()
             channel = connection.channel()
@@ -207,13 +297,17 @@ class Session:
         return normal
 
     def _normalise_properties(self, encoded):
-        """Properties stay as they are on the wire unless they hold a generated name."""
+        """Properties stay as they are on the wire unless they hold something that is made alike."""
         try:
             decoded = amqp.decode_properties(encoded)
         except amqp.Malformed:
             return {"wire": encoded.hex()}
-        normal = {name: self.alike(value) for name, value in decoded.items()}
-        return normal if normal != decoded else decoded | {"wire": encoded.hex()}
+        comparable = comparable_headers(decoded)
+        normal = {name: self.alike(value) for name, value in comparable.items()}
+        if normal != comparable:
+            return normal
+        wire = encoded if comparable == decoded else amqp.encode_properties(comparable)
+        return comparable | {"wire": wire.hex()}
 
     def alike(self, value):
         """The same with generated names numbered in the order they were first seen."""
@@ -222,6 +316,8 @@ class Session:
                 value = pattern.sub(lambda match: self._alias(stem, match.group()), value)
             return value
         if isinstance(value, amqp.Tagged):
+            if value.tag == "T" and abs(value.value - time.time()) < RECENT_S:
+                return amqp.Tagged("T", "now")
             return amqp.Tagged(value.tag, self.alike(value.value))
         if isinstance(value, (list, tuple)):
             return type(value)(self.alike(element) for element in value)

@@ -19,15 +19,15 @@ class Step:
 
     def lines(self):
         """Replies as text, by connection and channel; what is compared and shown."""
-        by_channel = {}
-        for connection, channel, reply in self.replies:
-            by_channel.setdefault((connection, channel), []).append(reply)
-        lines = []
-        for (connection, channel), replies in sorted(by_channel.items()):
-            for make_alike in (_batch_confirms, _merge_heartbeats, _put_commit_before_deliveries):
-                replies = make_alike(replies)
-            lines += [f"{connection}.{channel} {render(reply)}" for reply in replies]
-        return lines
+        places = sorted({(connection, channel) for connection, channel, _ in self.replies})
+        return [line for place in places for line in self.lines_of(place)]
+
+    def lines_of(self, place):
+        """The lines of one channel, given as (connection name, number)."""
+        replies = [reply for connection, channel, reply in self.replies if (connection, channel) == place]
+        for make_alike in (_batch_confirms, _merge_heartbeats, _put_commit_before_deliveries):
+            replies = make_alike(replies)
+        return ["{}.{} ".format(*place) + render(reply) for reply in replies]
 
 
 def shown(fields):

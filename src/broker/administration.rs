@@ -57,7 +57,7 @@ impl Broker {
         self.administration.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn define(&self, changes: Vec<Change>) {
+    pub(super) fn define(&self, changes: Vec<Change>) {
         if let Some(store) = self.store.as_ref().filter(|_| !changes.is_empty()) {
             store.log.define(changes);
         }

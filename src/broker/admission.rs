@@ -6,7 +6,7 @@ use super::Broker;
 use super::access::Access;
 use super::quota::ConnectionSlot;
 use super::user::User;
-use super::vhost::VHost;
+use super::vhost::{Place, VHost};
 use crate::error::Fault;
 
 /// What a connection has been let into, and as whom.
@@ -17,13 +17,15 @@ pub struct Admission {
     pub access: Access,
     /// The connection that it takes of those that the user may have.
     pub slot: ConnectionSlot,
+    /// The connection that it takes of those that the virtual host may have.
+    pub place: Place,
 }
 
 impl Broker {
     /// The checks of `connection.open`, in RabbitMQ's order.
     ///
     /// # Errors
-    /// 530 at the limit of connections, if there is no such virtual host, at the user's limit, and without a permission.
+    /// 530 at the limit of connections, if there is no such virtual host, at its limit, at the user's limit, and without a permission.
     pub fn admit(&self, user: &Arc<User>, vhost: &str) -> Result<Admission, Fault> {
         let max = self.config.limits.connections;
         if max != 0 && self.connection_count() >= max as usize {
@@ -32,6 +34,7 @@ impl Broker {
         let Some(vhost) = self.vhost(vhost) else {
             return Err(Fault::not_allowed(format!("vhost {vhost} not found")));
         };
+        let place = vhost.enter(&user.name)?;
         let name = &user.name;
         let no_access = || Fault::not_allowed(format!("access to vhost '{}' refused for user '{name}'", vhost.name()));
         // Who has been deleted since the login has no permission either.
@@ -44,6 +47,6 @@ impl Broker {
         if !access.is_granted() {
             return Err(no_access());
         }
-        Ok(Admission { vhost, user: user.clone(), access, slot })
+        Ok(Admission { vhost, user: user.clone(), access, slot, place })
     }
 }

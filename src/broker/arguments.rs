@@ -17,7 +17,9 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 pub use self::equivalence::{assert_equivalent_exchange, assert_equivalent_queue, assert_same_properties, same_value};
 pub use self::term::{Term, type_name};
+use crate::broker::exchange::{ExchangeDefinition, ExchangeKind};
 use crate::error::Fault;
+use crate::limits::{DEDUP_CACHE_SIZE_MAX, SHORT_STRING_MAX_BYTES};
 
 /// The thing that an error is about, as RabbitMQ names it: `queue 'q' in vhost '/'`.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +98,10 @@ impl QueueType {
     }
 }
 
+/// Those of any queue, and of any exchange, that deduplicates.
+const DEDUP_ARGUMENTS: [&str; 5] =
+    ["x-message-deduplication", "x-cache-size", "x-cache-ttl", "x-cache-persistence", "x-deduplication-header"];
+
 const CLASSIC_ARGUMENTS: [&str; 17] = [
     "x-expires",
     "x-message-ttl",
@@ -171,6 +177,7 @@ pub fn validate_queue(queue: Resource<'_>, properties: QueueProperties<'_>) -> R
             check(queue, arguments, name, kind)?;
         }
     }
+    validate_dedup(queue, arguments)?;
     refuse_foreign_arguments(queue, queue_type, arguments)?;
     match queue_type {
         QueueType::Classic => Ok(()),
@@ -181,9 +188,19 @@ pub fn validate_queue(queue: Resource<'_>, properties: QueueProperties<'_>) -> R
 /// Checks what an exchange that does not exist yet is declared with.
 ///
 /// # Errors
-/// 406 for an alternate exchange that is no name.
-pub fn validate_exchange(exchange: Resource<'_>, arguments: &FieldTable) -> Result<(), Fault> {
-    validate_exchange_name(exchange, arguments, "alternate-exchange")
+/// 406 for an alternate exchange that is no name, and for what deduplication cannot have; an exchange that does nothing else
+/// has [rules of its own](ExchangeKind::validate_arguments).
+pub fn validate_exchange(exchange: Resource<'_>, declared: &ExchangeDefinition) -> Result<(), Fault> {
+    validate_exchange_name(exchange, &declared.arguments, "alternate-exchange")?;
+    match declared.kind {
+        ExchangeKind::MessageDeduplication => Ok(()),
+        _ => validate_dedup(exchange, &declared.arguments),
+    }
+}
+
+/// 406 for values that the arguments of deduplication cannot have, whether it is asked for or not.
+fn validate_dedup(resource: Resource<'_>, arguments: &FieldTable) -> Result<(), Fault> {
+    DEDUP_CHECKS.into_iter().try_for_each(|(name, kind)| check(resource, arguments, name, kind))
 }
 
 /// The exchange that an argument names, such as `x-dead-letter-exchange`.
@@ -278,6 +295,8 @@ enum Check {
     Expires,
     Priority,
     Boolean,
+    CacheSize,
+    HeaderName,
     Text,
     OneOf(&'static [&'static str], &'static str),
     DeadLetterRoutingKey,
@@ -309,6 +328,14 @@ const CHECKS: [(&str, Check); 19] = [
     ("x-consumer-timeout", Check::NotNegative),
 ];
 
+const DEDUP_CHECKS: [(&str, Check); 5] = [
+    ("x-message-deduplication", Check::Boolean),
+    ("x-cache-size", Check::CacheSize),
+    ("x-cache-ttl", Check::Positive),
+    ("x-cache-persistence", Check::OneOf(&["disk", "memory"], "invalid_cache_persistence")),
+    ("x-deduplication-header", Check::HeaderName),
+];
+
 const LEADER_LOCATORS: [&str; 5] = ["client-local", "balanced", "random", "least-leaders", "min-masters"];
 
 /// 406 `invalid arg 'NAME' for RESOURCE: REASON` if the argument is there and not what it has to be.
@@ -330,6 +357,18 @@ impl Check {
             Check::Expires => expect_integer(value).and_then(expect_not_zero).and_then(expect_expiry),
             Check::Priority => match expect_not_negative(value)? {
                 n if n > MAX_PRIORITY => Err(format!("{{max_value_exceeded,{n}}}")),
+                _ => Ok(()),
+            },
+            Check::CacheSize => match expect_not_negative(value)? {
+                n if usize::try_from(n).is_ok_and(|n| n > DEDUP_CACHE_SIZE_MAX) => {
+                    Err(format!("{{max_value_exceeded,{n}}}"))
+                }
+                n => expect_not_zero(n).map(|_| ()),
+            },
+            Check::HeaderName => match expect_text(value)? {
+                name if name.is_empty() || name.len() > SHORT_STRING_MAX_BYTES || str::from_utf8(name).is_err() => {
+                    Err("invalid_header_name".to_owned())
+                }
                 _ => Ok(()),
             },
             Check::Boolean => match value {

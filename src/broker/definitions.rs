@@ -22,11 +22,16 @@
 //! 06 vhost: str  user: str                          version  configure: str
 //!                                                   write: str  read: str          permission
 //! 07 vhost: str  user: str  exchange: str           version  write: str  read: str topic permission
+//! 08 vhost: str  component: str  name: str          version  JSON: u32 of its length
+//!                                                   and so many bytes              parameter
+//! 09 name: str                                      version  JSON                  global parameter
 //! 0A id: u64                                        version  level  owner          hidden queue of delayed messages
+//! 0B id: u64                                        version  owner                 hidden queue of remembered keys
 //!
 //! version      02 of virtual hosts and users, else 01
 //! type         01 direct   02 fanout   03 topic   04 headers   05 x-consistent-hash   06 x-modulus-hash
 //!              07 x-random   08 x-local-random   09 x-recent-history   0A x-delayed-message
+//!              0B x-message-deduplication
 //! flags        bit 0 auto-delete, of virtual hosts: protected from deletion   bit 1 internal (exchanges only)
 //! queue type   the default one of the virtual host, empty if there is none
 //! algorithm    00 no password: no salt, no digest   01 SHA-256: 32 bytes   02 SHA-512: 64   03 MD5: 16
@@ -49,11 +54,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use amq_protocol::types::FieldTable;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::broker::binding::{Binding, Destination};
 use crate::broker::delay::LEVELS as DELAY_LEVELS;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
+use crate::broker::parameter::Parameter;
 use crate::broker::permission::{PermissionDefinition, TopicPermissionDefinition};
 use crate::broker::queue::{Queue, QueueDefinition, QueueId};
 use crate::broker::user::UserDefinition;
@@ -72,12 +79,16 @@ const QUEUE: u8 = 4;
 const BINDING: u8 = 5;
 const PERMISSION: u8 = 6;
 const TOPIC_PERMISSION: u8 = 7;
+const PARAMETER: u8 = 8;
+const GLOBAL_PARAMETER: u8 = 9;
 const DELAYS: u8 = 0x0A;
+
+const WINDOW: u8 = 0x0B;
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
 
-const KINDS: [(ExchangeKind, u8); 10] = [
+const KINDS: [(ExchangeKind, u8); 11] = [
     (ExchangeKind::Direct, 1),
     (ExchangeKind::Fanout, 2),
     (ExchangeKind::Topic, 3),
@@ -88,6 +99,7 @@ const KINDS: [(ExchangeKind, u8); 10] = [
     (ExchangeKind::LocalRandom, 8),
     (ExchangeKind::RecentHistory, 9),
     (ExchangeKind::Delayed, 10),
+    (ExchangeKind::MessageDeduplication, 0x0B),
 ];
 
 /// One row.
@@ -111,17 +123,28 @@ pub enum Definition {
     Binding(BindingDefinition),
     Permission(PermissionDefinition),
     TopicPermission(TopicPermissionDefinition),
+    /// A runtime parameter, as policies and limits of virtual hosts are too.
+    Parameter(Parameter),
+    GlobalParameter {
+        name: Arc<str>,
+        value: Arc<Value>,
+    },
     /// The hidden queue whose lanes hold delayed messages of one level of somebody's wheel.
     Delays {
         id: QueueId,
         level: u8,
-        owner: DelayOwner,
+        owner: HiddenOwner,
+    },
+    /// Where the keys are that a durable queue or exchange remembers, to tell duplicates.
+    Window {
+        id: QueueId,
+        owner: HiddenOwner,
     },
 }
 
-/// Whose messages are delayed, as a row names it.
+/// Who has a hidden queue, as a row names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum DelayOwner {
+pub enum HiddenOwner {
     Queue(QueueId),
     Exchange { vhost: Arc<str>, name: Arc<str> },
 }
@@ -169,6 +192,8 @@ pub enum Flaw {
     UnknownQueueType,
     #[error("its arguments are damaged: {0}")]
     Arguments(#[from] TableError),
+    #[error("its value is no JSON: {0}")]
+    NotJson(String),
     #[error("its key is that of other arguments")]
     OtherArguments,
 }
@@ -214,7 +239,12 @@ impl Definition {
             Definition::TopicPermission(topic) => {
                 key_of(TOPIC_PERMISSION, &[&topic.vhost, &topic.user, &topic.exchange])
             }
+            Definition::Parameter(Parameter { vhost, component, name, .. }) => {
+                key_of(PARAMETER, &[vhost, component, name])
+            }
+            Definition::GlobalParameter { name, .. } => key_of(GLOBAL_PARAMETER, &[name]),
             Definition::Delays { id, .. } => [&[DELAYS][..], &id.0.to_be_bytes()].concat(),
+            Definition::Window { id, .. } => [&[WINDOW][..], &id.0.to_be_bytes()].concat(),
         }
     }
 
@@ -237,20 +267,16 @@ impl Definition {
                 table::encode(&mut out, &definition.arguments);
             }
             Definition::Binding(binding) => table::encode(&mut out, &binding.arguments),
+            Definition::Parameter(Parameter { value, .. }) | Definition::GlobalParameter { value, .. } => {
+                let json = value.to_string();
+                out.extend(u32::try_from(json.len()).expect("it has been checked").to_be_bytes());
+                out.extend(json.into_bytes());
+            }
             Definition::Delays { level, owner, .. } => {
                 out.push(*level);
-                match owner {
-                    DelayOwner::Queue(id) => {
-                        out.push(QUEUE);
-                        out.extend(id.0.to_be_bytes());
-                    }
-                    DelayOwner::Exchange { vhost, name } => {
-                        out.push(EXCHANGE);
-                        push(&mut out, vhost.as_bytes());
-                        push(&mut out, name.as_bytes());
-                    }
-                }
+                push_owner(&mut out, owner);
             }
+            Definition::Window { owner, .. } => push_owner(&mut out, owner),
         }
         out
     }
@@ -301,6 +327,13 @@ fn key_of(kind: u8, names: &[&str]) -> Vec<u8> {
     key
 }
 
+fn push_owner(out: &mut Vec<u8>, owner: &HiddenOwner) {
+    match owner {
+        HiddenOwner::Queue(id) => out.extend(queue_key(*id)),
+        HiddenOwner::Exchange { vhost, name } => out.extend(key_of(EXCHANGE, &[vhost, name])),
+    }
+}
+
 /// Names and routing keys are short strings of AMQP, of at most 255 bytes.
 fn push(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(short(bytes.len()).to_be_bytes());
@@ -338,7 +371,10 @@ fn read(key: &[u8], value: &[u8]) -> Result<Definition, Flaw> {
         BINDING => read_binding,
         PERMISSION => access::read_permission,
         TOPIC_PERMISSION => access::read_topic_permission,
+        PARAMETER => read_parameter,
+        GLOBAL_PARAMETER => |key, value| Ok(Definition::GlobalParameter { name: key.name()?, value: value.json()? }),
         DELAYS => read_delays,
+        WINDOW => read_window,
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     };
     let read = match (kind, value.version(newest_version(kind))?) {
@@ -409,12 +445,16 @@ fn read_delays(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definitio
         level if usize::from(level) < DELAY_LEVELS => level,
         code => return Err(Flaw::UnknownCode { field: "level", code }),
     };
-    let owner = match value.u8()? {
-        QUEUE => DelayOwner::Queue(value.queue_id()?),
-        EXCHANGE => DelayOwner::Exchange { vhost: value.name()?, name: value.name()? },
-        code => return Err(Flaw::UnknownCode { field: "owner", code }),
-    };
-    Ok(Definition::Delays { id, level, owner })
+    Ok(Definition::Delays { id, level, owner: value.owner()? })
+}
+
+fn read_window(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    Ok(Definition::Window { id: key.queue_id()?, owner: value.owner()? })
+}
+
+fn read_parameter(key: &mut Reader<'_>, value: &mut Reader<'_>) -> Result<Definition, Flaw> {
+    let (vhost, component, name) = (key.name()?, key.name()?, key.name()?);
+    Ok(Definition::Parameter(Parameter { vhost, component, name, value: value.json()? }))
 }
 
 /// What is left to read.
@@ -462,6 +502,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn owner(&mut self) -> Result<HiddenOwner, Flaw> {
+        match self.u8()? {
+            QUEUE => self.queue_id().map(HiddenOwner::Queue),
+            EXCHANGE => Ok(HiddenOwner::Exchange { vhost: self.name()?, name: self.name()? }),
+            code => Err(Flaw::UnknownCode { field: "owner", code }),
+        }
+    }
+
     fn version(&mut self, known: u8) -> Result<u8, Flaw> {
         match self.u8()? {
             version if (1..=known).contains(&version) => Ok(version),
@@ -483,6 +531,13 @@ impl<'a> Reader<'a> {
         Ok(table::decode_entries(entries, u8::MAX)?)
     }
 
+    fn json(&mut self) -> Result<Arc<Value>, Flaw> {
+        let length = u32::from_be_bytes(self.array()?) as usize;
+        let (text, rest) = self.0.split_at_checked(length).ok_or(Flaw::CutShort)?;
+        self.0 = rest;
+        serde_json::from_slice(text).map(Arc::new).map_err(|error| Flaw::NotJson(error.to_string()))
+    }
+
     fn end(&self) -> Result<(), Flaw> {
         if self.0.is_empty() { Ok(()) } else { Err(Flaw::TooLong) }
     }
@@ -502,6 +557,7 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
             format!("exchange '{}' in vhost '{vhost}'", key.name()?)
         }
         QUEUE => format!("the queue with id {}", key.queue_id()?.0),
+        WINDOW => format!("the hidden queue with id {}", key.queue_id()?.0),
         BINDING => {
             let vhost = key.name()?;
             let destination = match key.bound_to()? {
@@ -518,9 +574,23 @@ fn describe(key: &mut Reader<'_>) -> Result<String, Flaw> {
             let (vhost, user) = (key.name()?, key.name()?);
             format!("the topic permission of user '{user}' on exchange '{}' in vhost '{vhost}'", key.name()?)
         }
+        PARAMETER => {
+            let (vhost, component, name) = (key.name()?, key.name()?, key.name()?);
+            described_parameter(&vhost, &component, &name)
+        }
+        GLOBAL_PARAMETER => format!("global parameter '{}'", key.name()?),
         DELAYS => format!("the hidden queue of delayed messages with id {}", key.queue_id()?.0),
         code => return Err(Flaw::UnknownCode { field: "kind", code }),
     })
+}
+
+/// `policy 'p' in vhost '/'`, `parameter 'n' of component 'c' in vhost '/'`.
+pub fn described_parameter(vhost: &str, component: &str, name: &str) -> String {
+    match component {
+        "policy" => format!("policy '{name}' in vhost '{vhost}'"),
+        "operator_policy" => format!("operator policy '{name}' in vhost '{vhost}'"),
+        _ => format!("parameter '{name}' of component '{component}' in vhost '{vhost}'"),
+    }
 }
 
 struct Hex<'a>(&'a [u8]);

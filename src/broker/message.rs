@@ -41,6 +41,19 @@ impl<F: FnMut() -> Option<FieldTable>> Message for F {
     }
 }
 
+/// A message that is routed once more: no exchange keeps it again.
+pub struct Again<'a>(pub &'a PropertiesView<'a>);
+
+impl Message for Again<'_> {
+    fn headers(&mut self) -> Option<FieldTable> {
+        table::decode_entries(self.0.headers_bytes()?, u8::MAX).ok()
+    }
+
+    fn properties(&self) -> Option<&PropertiesView<'_>> {
+        Some(self.0)
+    }
+}
+
 /// A message whose parts are at hand.
 pub struct Whole<'a> {
     /// As it was published.

@@ -7,12 +7,14 @@ pub mod alarm;
 pub mod arguments;
 pub mod binding;
 pub mod dead_letter;
+pub mod dedup;
 pub mod definitions;
 pub mod delay;
 pub mod exchange;
 pub mod message;
 mod open;
 pub mod outbox;
+pub mod parameter;
 pub mod password;
 pub mod pattern;
 pub mod permission;
@@ -36,6 +38,7 @@ use dashmap::DashMap;
 use self::alarm::Alarm;
 pub use self::open::OpenError;
 use self::outbox::{Item, Outbox, Wakes};
+use self::parameter::GlobalParameters;
 use self::permission::Permissions;
 use self::queue::{Leaving, Queue};
 use self::quota::ConnectionSlot;
@@ -74,6 +77,7 @@ pub struct Broker {
     next_connection: AtomicU64,
     pub alarm: Alarm,
     stopping: AtomicBool,
+    pub global_parameters: GlobalParameters,
     /// Who attends to queues; somebody has to let it run.
     pub worker: Arc<Worker>,
     /// Where what is durable is kept; nothing is without.
@@ -86,6 +90,7 @@ impl Broker {
         users: UserStore,
         permissions: Permissions,
         vhosts: impl Iterator<Item = (Arc<str>, Arc<VHost>)>,
+        global_parameters: GlobalParameters,
         worker: Arc<Worker>,
         store: Option<Arc<Store>>,
     ) -> Arc<Broker> {
@@ -100,6 +105,7 @@ impl Broker {
             next_connection: AtomicU64::new(1),
             alarm: Alarm::default(),
             stopping: AtomicBool::new(false),
+            global_parameters,
             worker,
             config,
         })

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::binding::{Binding, Destination};
+use super::dedup::{Deduplication, Line};
 use super::definitions::{
-    BindingDefinition, BoundTo, Definition, DefinitionError, DelayOwner, is_user_without_permissions,
+    BindingDefinition, BoundTo, Definition, DefinitionError, HiddenOwner, is_user_without_permissions,
 };
 use super::delay::RecoveredLevel;
+use super::parameter::{GlobalParameters, Parameter};
 use super::pattern::InvalidPattern;
 use super::permission::{PermissionDefinition, Permissions, TopicPermissionDefinition};
 use super::queue::{Queue, QueueDefinition, QueueId};
@@ -45,8 +47,8 @@ impl Broker {
             }
         }
         let worker = Arc::<Worker>::default();
-        let vhost = |name: Arc<str>| (name.clone(), VHost::build(name, None, worker.clone()));
-        Broker::build(config, users, permissions, vhosts.into_iter().map(vhost), worker.clone(), None)
+        let vhosts = vhosts.into_iter().map(|name| (name.clone(), VHost::build(name, None, worker.clone())));
+        Broker::build(config, users, permissions, vhosts, GlobalParameters::default(), worker.clone(), None)
     }
 
     /// A broker with everything that is stored, and what the configuration adds to it: virtual hosts that are not
@@ -77,19 +79,23 @@ impl Broker {
             {
                 rebuilt.unrestricted.push(user.name.clone());
             }
-            if let Definition::Queue { id, .. } | Definition::Delays { id, .. } = definition {
+            if let Definition::Queue { id, .. } | Definition::Delays { id, .. } | Definition::Window { id, .. } =
+                definition
+            {
                 next_queue_id = next_queue_id.max(id.0 + 1);
             }
             rebuilt.add(definition)?;
         }
         Queue::raise_ids(next_queue_id);
+        rebuilt.add_windows();
         rebuilt.restore_delays();
         rebuilt.add_configured_vhosts(&config);
         rebuilt.put_configured_users(&config, is_first_start);
         rebuilt.grant_permissions(&config, is_first_start);
         rebuilt.tidy();
-        let Rebuilt { users, permissions, vhosts, worker, .. } = rebuilt;
-        Ok(Broker::build(config, users, permissions, vhosts.into_iter(), worker, Some(store)))
+        let Rebuilt { users, permissions, vhosts, global_parameters, worker, .. } = rebuilt;
+        let (vhosts, store) = (vhosts.into_iter(), Some(store));
+        Ok(Broker::build(config, users, permissions, vhosts, global_parameters, worker, store))
     }
 }
 
@@ -104,15 +110,18 @@ struct Rebuilt<'a> {
     unrestricted: Vec<Arc<str>>,
     /// Virtual hosts that the configuration adds.
     added_vhosts: Vec<Arc<str>>,
+    global_parameters: GlobalParameters,
     queues: HashMap<QueueId, Arc<Queue>>,
     worker: Arc<Worker>,
     /// What waits in queues whose rows have not come, level by level.
     levels: HashMap<QueueId, Vec<(u8, RecoveredQueue)>>,
     /// What was delayed, by whom it was.
-    delays: HashMap<DelayOwner, Vec<RecoveredLevel>>,
+    delays: HashMap<HiddenOwner, Vec<RecoveredLevel>>,
     /// Exchanges that have lost a binding, by virtual host.
     bereaved: Vec<(Arc<VHost>, Arc<str>)>,
     bindings: usize,
+    /// Where queues and exchanges have what they remember.
+    windows: Vec<(QueueId, HiddenOwner)>,
     changes: Vec<Change>,
 }
 
@@ -130,12 +139,14 @@ impl<'a> Rebuilt<'a> {
             permissions: Permissions::default(),
             unrestricted: Vec::new(),
             added_vhosts: Vec::new(),
+            global_parameters: GlobalParameters::default(),
             queues: HashMap::new(),
             worker,
             levels: by_level(waiting),
             delays: HashMap::new(),
             bereaved: Vec::new(),
             bindings: 0,
+            windows: Vec::new(),
             changes: Vec::new(),
         }
     }
@@ -153,6 +164,9 @@ impl<'a> Rebuilt<'a> {
             Definition::Queue { id, definition } => self.add_queue(id, definition)?,
             Definition::Binding(binding) => self.add_binding(binding)?,
             Definition::Delays { id, level, owner } => self.add_delays(id, level, owner),
+            Definition::Window { id, owner } => self.windows.push((id, owner)),
+            Definition::Parameter(parameter) => self.add_parameter(parameter)?,
+            Definition::GlobalParameter { name, value } => self.global_parameters.restore(name, value),
         }
         Ok(())
     }
@@ -237,7 +251,43 @@ impl<'a> Rebuilt<'a> {
         Ok(())
     }
 
-    fn add_delays(&mut self, id: QueueId, level: u8, owner: DelayOwner) {
+    fn add_parameter(&mut self, parameter: Parameter) -> Result<(), OpenError> {
+        let what = parameter.to_string();
+        if let Some(flaw) = self.vhost(&parameter.vhost, || what.clone())?.restore_parameter(parameter) {
+            tracing::warn!("{what} has no effect: {flaw}");
+        }
+        Ok(())
+    }
+
+    fn add_windows(&mut self) {
+        for (id, owner) in std::mem::take(&mut self.windows) {
+            self.add_window(id, owner);
+        }
+    }
+
+    /// The keys that a queue or an exchange remembers. If it is gone, or has nothing to remember, so is the row.
+    fn add_window(&mut self, id: QueueId, owner: HiddenOwner) {
+        let found = self.levels.remove(&id).and_then(|levels| levels.into_iter().next());
+        let read = |(_, found)| {
+            let (line, keys) = Line::recovered(self.store.clone(), owner.clone(), id, &found);
+            Deduplication::recovered(line, keys)
+        };
+        let restored = match &owner {
+            HiddenOwner::Queue(queue) => self.queues.get(queue).zip(found).map(|(queue, found)| {
+                queue.restore_window(read(found));
+            }),
+            HiddenOwner::Exchange { vhost, name } => {
+                let exchange = self.vhosts.get(vhost).and_then(|vhost| vhost.find_exchange(name));
+                exchange.zip(found).map(|(exchange, found)| exchange.restore_window(read(found)))
+            }
+        };
+        if restored.is_none() {
+            self.store.log.drop_queue(id);
+            self.changes.push(Definition::Window { id, owner }.delete());
+        }
+    }
+
+    fn add_delays(&mut self, id: QueueId, level: u8, owner: HiddenOwner) {
         let lanes = self.levels.remove(&id).unwrap_or_default();
         self.delays.entry(owner).or_default().push(RecoveredLevel { level, id, lanes });
     }
@@ -246,8 +296,8 @@ impl<'a> Rebuilt<'a> {
     fn restore_delays(&mut self) {
         for (owner, levels) in std::mem::take(&mut self.delays) {
             let restored = match &owner {
-                DelayOwner::Queue(id) => self.queues.get(id).map(|queue| queue.restore_delays(&levels)),
-                DelayOwner::Exchange { vhost, name } => {
+                HiddenOwner::Queue(id) => self.queues.get(id).map(|queue| queue.restore_delays(&levels)),
+                HiddenOwner::Exchange { vhost, name } => {
                     let exchange = self.vhosts.get(vhost).and_then(|vhost| vhost.find_exchange(name));
                     exchange.map(|exchange| exchange.restore_delays(&levels))
                 }
@@ -297,6 +347,7 @@ impl<'a> Rebuilt<'a> {
 
     /// Logs what has changed, and drops what nobody refers to.
     fn tidy(&mut self) {
+        self.vhosts.values().for_each(|vhost| vhost.apply_all_policies());
         let log = &self.store.log;
         let left_over = self.levels.len();
         self.levels.keys().for_each(|&id| _ = log.drop_queue(id));

@@ -13,6 +13,7 @@ use amq_protocol::types::FieldTable;
 use smallvec::SmallVec;
 
 use crate::broker::binding::Destination;
+use crate::broker::dedup::Admission;
 use crate::broker::exchange::{Exchange, ExchangeId, Seen};
 use crate::broker::message::Message;
 use crate::broker::queue::{Queue, QueueId};
@@ -43,7 +44,12 @@ impl Route {
     /// Whether the message goes nowhere but where the exchange that it was published to holds it back, as do all others of
     /// that exchange that have a delay, as long as the route is current.
     pub fn is_held_back_here(&self) -> bool {
-        self.is_held_back && self.visited.len() == 1
+        self.is_held_back && self.visited.len() == 1 && !self.deduplicates()
+    }
+
+    /// Whether an exchange on the way compares messages with those before.
+    pub fn deduplicates(&self) -> bool {
+        self.visited.iter().any(|(exchange, _)| exchange.deduplicates())
     }
 
     /// Whether nothing has changed on which this route depends. Only for routes that are `cacheable`, `one_of` several, or
@@ -62,17 +68,36 @@ impl VHost {
     /// A message goes through each exchange at most once, so that circles of bindings end, and to each queue at
     /// most once. An exchange none of whose own bindings match sends it to its alternate exchange, if that exists.
     pub fn route(&self, exchange: &Arc<Exchange>, routing_keys: &[&[u8]], message: &mut dyn Message) -> Route {
+        self.route_admitted(exchange, routing_keys, message, None)
+    }
+
+    /// As [`route`](VHost::route), but exchanges that deduplicate ask for admission, and drop what they do not admit.
+    /// Without one, they let everything through and remember nothing.
+    pub fn route_admitted(
+        &self,
+        exchange: &Arc<Exchange>,
+        routing_keys: &[&[u8]],
+        message: &mut dyn Message,
+        admission: Option<&mut Admission<'_>>,
+    ) -> Route {
         if exchange.is_default() {
             return self.route_by_name(routing_keys);
         }
         let mut walk = Walk::new(message);
+        let mut admission = admission;
         walk.visit(exchange);
         let mut next = 0;
         while let Some((exchange, _)) = walk.route.visited.get(next).cloned() {
             next += 1;
+            if exchange.deduplicates() {
+                walk.route.cacheable = false;
+                if !walk.is_admitted(&exchange, admission.as_deref_mut()) {
+                    continue;
+                }
+            }
             if !walk.follow_bindings(&exchange, routing_keys)
-                && let Some(alternate) = &exchange.alternate_exchange
-                && let Some(alternate) = self.find_exchange(alternate)
+                && let Some(alternate) = exchange.alternate_exchange()
+                && let Some(alternate) = self.find_exchange(&alternate)
             {
                 walk.visit(&alternate);
             }
@@ -124,6 +149,14 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn is_admitted(&self, exchange: &Arc<Exchange>, admission: Option<&mut Admission<'_>>) -> bool {
+        let headers = self.message.properties().and_then(|properties| properties.headers_bytes());
+        match (admission, headers) {
+            (Some(admission), Some(headers)) => admission.asks(exchange, headers),
+            _ => true,
+        }
+    }
+
     /// Returns whether any binding matched, or the message is held back.
     fn follow_bindings(&mut self, exchange: &Exchange, routing_keys: &[&[u8]]) -> bool {
         if exchange.holds_back() && !self.message.message.has_waited() {
@@ -163,7 +196,7 @@ impl<'a> Walk<'a> {
     fn finish(mut self, first: &Exchange) -> Route {
         let is_deleted = self.route.visited.iter().any(|(exchange, _)| exchange.is_deleted());
         self.route.cacheable &= !is_deleted;
-        if self.route.visited.len() == 1 && !is_deleted && !first.holds_back() {
+        if self.route.visited.len() == 1 && !is_deleted && !first.deduplicates() && !first.holds_back() {
             self.route.one_of = first.candidates().unwrap_or_default();
         }
         self.route

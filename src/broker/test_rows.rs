@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::definitions::queue_key;
 use crate::storage::log::{Entry, Log, SyncPolicy, Work};
-use crate::storage::store::{Cold, LoadRequest, Recovered, SpillRequest, Store};
+use crate::storage::store::{Cold, LoadRequest, Loaded, Recovered, SpillRequest, Store};
 use crate::storage::{Epoch, QueueId};
 
 pub struct Rows {
@@ -61,6 +61,10 @@ struct NoCold;
 
 impl Cold for NoCold {
     fn load(&self, _request: LoadRequest) {
+        unreachable!("nothing is on disk");
+    }
+
+    fn read(&self, _: QueueId, _: u64, _: u64, _: usize) -> Loaded {
         unreachable!("nothing is on disk");
     }
 

@@ -13,10 +13,12 @@
 mod bindings;
 mod deletion;
 mod exchanges;
+mod limits;
 mod metadata;
 mod operation;
 mod queues;
 mod restore;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -28,10 +30,14 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use dashmap::DashMap;
 
 pub use self::exchanges::ExchangeDeclare;
+use self::limits::Places;
+pub use self::limits::{Place, VHostLimits};
 pub use self::metadata::VHostMetadata;
 use self::operation::Operation;
 pub use self::queues::{QueueDeclare, REPLY_TO, REPLY_TO_ALIAS, REPLY_TO_PREFIX};
+use self::settings::Settings;
 use crate::broker::binding::Destinations;
+use crate::broker::dedup::Admission;
 use crate::broker::exchange::{Exchange, ExchangeDefinition, ExchangeKind};
 use crate::broker::queue::{Queue, Surroundings};
 use crate::broker::worker::Worker;
@@ -59,9 +65,13 @@ pub struct VHost {
     /// The queues of direct reply-to, under the names to which replies are published.
     reply_queues: DashMap<Arc<str>, Arc<Queue>>,
     topology: Mutex<Topology>,
+    /// See [`Admission`].
+    gate: Mutex<()>,
     metadata: RwLock<VHostMetadata>,
     /// Whether messages are copied to the trace exchange. Off after each start, as in RabbitMQ.
     traced: AtomicBool,
+    settings: Settings,
+    places: Places,
     /// Where what is durable is kept; nothing is without.
     store: Option<Arc<Store>>,
     /// Who attends to its queues.
@@ -79,6 +89,20 @@ struct Topology {
     is_deleted: bool,
 }
 
+impl Topology {
+    fn add_alternate(&mut self, alternate: Arc<str>, user: &Arc<Exchange>) {
+        self.alternates.entry(alternate).or_default().push(user.clone());
+    }
+
+    fn remove_alternate(&mut self, alternate: &str, user: &Arc<Exchange>) {
+        let users = self.alternates.get_mut(alternate).expect("an alternate exchange knows its users");
+        users.retain(|other| !Arc::ptr_eq(other, user));
+        if users.is_empty() {
+            self.alternates.remove(alternate);
+        }
+    }
+}
+
 impl VHost {
     /// A virtual host of which nothing is durable, whatever is asked.
     pub fn new(name: impl Into<Arc<str>>) -> Arc<VHost> {
@@ -94,8 +118,11 @@ impl VHost {
             queues: DashMap::new(),
             reply_queues: DashMap::new(),
             topology: Mutex::new(Topology::default()),
+            gate: Mutex::default(),
             metadata: RwLock::default(),
             traced: AtomicBool::new(false),
+            settings: Settings::default(),
+            places: Places::default(),
             store,
             worker,
             this: this.clone(),
@@ -103,7 +130,11 @@ impl VHost {
         for (name, kind) in PREDECLARED {
             let mut definition = ExchangeDefinition::durable(name, kind);
             definition.internal = name == TRACE_EXCHANGE;
-            vhost.exchanges.insert(name.into(), Exchange::new(definition));
+            let exchange = Exchange::new(definition);
+            if let Some(store) = &vhost.store {
+                exchange.keep_window(store, &vhost.name);
+            }
+            vhost.exchanges.insert(name.into(), exchange);
         }
         vhost
     }
@@ -111,6 +142,11 @@ impl VHost {
     /// What a queue of this virtual host belongs to.
     pub fn surroundings(&self) -> Surroundings {
         Surroundings { store: self.store.clone(), worker: self.worker.clone(), vhost: self.this.clone() }
+    }
+
+    /// The admission of one publish to exchanges that deduplicate.
+    pub fn admission(&self) -> Admission<'_> {
+        Admission::new(&self.gate, &self.worker)
     }
 
     pub fn name(&self) -> &Arc<str> {

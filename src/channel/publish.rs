@@ -4,11 +4,13 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::content::{Incoming, check_header};
-use super::transaction::Staged;
+use super::transaction::{RoutedAgain, Staged};
 use super::{Channel, Mode};
+use crate::broker::dedup::Admission;
 use crate::broker::delay::header;
 use crate::broker::exchange::Exchange;
 use crate::broker::message;
+use crate::broker::vhost::VHost;
 use crate::connection::routes::{Known, OneOf, Origin, Routes, TargetId};
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
@@ -239,11 +241,9 @@ impl Channel {
             properties,
             body_bytes,
         );
-        let (target, way, is_held_back) = match (known, exchange) {
-            (Some(Known::To(target)), _) if checked.more_keys.is_empty() => (target, Some(Way::To(target)), false),
-            (Some(Known::HeldBack(target)), _) if checked.more_keys.is_empty() => {
-                (target, Some(Way::HeldBack(target)), true)
-            }
+        let Routed { target, way, is_held_back, admission, again } = match (known, exchange) {
+            (Some(Known::To(target)), _) if checked.more_keys.is_empty() => Routed::known(target),
+            (Some(Known::HeldBack(target)), _) if checked.more_keys.is_empty() => Routed::held_back(target),
             (_, exchange) => {
                 let exchange = match exchange {
                     Some(exchange) => exchange,
@@ -252,7 +252,9 @@ impl Channel {
                 let table_depth = session.limits().table_depth;
                 let message =
                     message::Whole { properties: &view, table_depth, prefix: &scratch.prefix, body: body.bytes() };
-                route(publish, message, &checked, &exchange, session)
+                let is_staged = matches!(self.mode, Mode::Transaction(_));
+                let through = (&*session.vhost, &mut session.routes);
+                route(publish, message, &checked, &exchange, through, is_staged)
             }
         };
         if is_held_back && view.has_bcc() {
@@ -267,10 +269,17 @@ impl Channel {
                 queues: SmallVec::from(session.routes.queues(target)),
                 mandatory: publish.mandatory,
                 record: body.into_record(&scratch.prefix),
+                again,
             });
             return Ok(None);
         }
         self.count_published(1, scratch);
+        if let Some(admission) = admission {
+            let record = body.into_record(&scratch.prefix);
+            let to = (target, publish.mandatory);
+            self.enqueue_admitted(admission, to, record, &mut session.routes, session.frame_max, scratch);
+            return Ok(None);
+        }
         if session.routes.queues(target).is_empty() {
             if publish.mandatory {
                 let record = body.into_record(&scratch.prefix);
@@ -278,8 +287,31 @@ impl Channel {
             }
             return Ok(None);
         }
-        enqueue(target, body, self.origin(), session, scratch);
+        enqueue(target, body, self.origin(), &mut session.routes, scratch);
         Ok(way)
+    }
+
+    /// Enqueues a message at which exchanges that deduplicate have looked, or drops it. A duplicate is confirmed when what
+    /// it is a duplicate of is kept, and not returned.
+    fn enqueue_admitted(
+        &self,
+        admission: Admission<'_>,
+        (target, mandatory): (TargetId, bool),
+        record: Vec<u8>,
+        routes: &mut Routes,
+        frame_max: usize,
+        scratch: &mut Scratch,
+    ) {
+        if routes.queues(target).is_empty() {
+            scratch.batch.add_epoch(admission.epoch());
+            if mandatory && !admission.is_duplicate() {
+                deliver::returned(&mut scratch.out, self.number, frame_max, &Record::new(&record));
+            }
+            return;
+        }
+        scratch.settle_before_publishing_to(target, routes);
+        let Scratch { batch, wakes, .. } = scratch;
+        batch.enqueue_admitted(routes, target, record, self.origin(), admission, wakes);
     }
 
     /// Who is to be told if the last publish is refused.
@@ -346,7 +378,11 @@ impl Channel {
 
     /// `tx.commit`: what was published is enqueued in order, what went to no queue is returned if it is mandatory.
     pub(super) fn enqueue_staged(&self, staged: Vec<Staged>, session: &mut Session, scratch: &mut Scratch) {
-        for Staged { mut queues, mandatory, record } in staged {
+        for Staged { mut queues, mandatory, record, again } in staged {
+            if let Some(again) = again {
+                self.enqueue_again(&again, mandatory, record, session, scratch);
+                continue;
+            }
             let view = Record::new(&record);
             queues.retain(|queue| !queue.is_dead());
             if queues.is_empty() && view.exchange().is_empty() {
@@ -368,6 +404,55 @@ impl Channel {
                 batch.push(routes, target, (view.prefix(), view.body()), origin, wakes);
             }
         }
+    }
+}
+
+impl Channel {
+    /// Enqueues a message of a transaction that met exchanges that deduplicate: they look at it now.
+    fn enqueue_again(
+        &self,
+        again: &RoutedAgain,
+        mandatory: bool,
+        record: Vec<u8>,
+        session: &mut Session,
+        scratch: &mut Scratch,
+    ) {
+        let Ok(properties) = PropertiesView::parse(Record::new(&record).properties(), u8::MAX) else { return };
+        let keys: SmallVec<[&[u8]; 4]> = again.routing_keys.iter().map(|key| &**key).collect();
+        let Session { vhost, routes, frame_max, .. } = session;
+        let mut admission = vhost.admission();
+        let mut message = message::Again(&properties);
+        let route = vhost.route_admitted(&again.exchange, &keys, &mut message, Some(&mut admission));
+        let target = routes.target(&route.queues);
+        self.enqueue_admitted(admission, (target, mandatory), record, routes, *frame_max, scratch);
+    }
+}
+
+/// Where a publish goes.
+struct Routed<'v> {
+    target: TargetId,
+    /// The way that the next goes with its exchange and routing key, if that is known.
+    way: Option<Way>,
+    /// It goes nowhere but where an exchange holds it back.
+    is_held_back: bool,
+    /// If an exchange has looked at it.
+    admission: Option<Admission<'v>>,
+    /// If exchanges are to look at it when the transaction is committed.
+    again: Option<Box<RoutedAgain>>,
+}
+
+impl Routed<'_> {
+    fn known(target: TargetId) -> Self {
+        Routed { target, way: Some(Way::To(target)), is_held_back: false, admission: None, again: None }
+    }
+
+    /// For a message with a delay.
+    fn held_back(target: TargetId) -> Self {
+        Routed { way: Some(Way::HeldBack(target)), is_held_back: true, ..Routed::known(target) }
+    }
+
+    fn drawn(one_of: &Arc<OneOf>) -> Self {
+        Routed { way: Some(Way::OneOf(one_of.clone())), ..Routed::known(one_of.draw()) }
     }
 }
 
@@ -451,13 +536,13 @@ fn draw_alike(
     (at, count)
 }
 
-fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, session: &mut Session, scratch: &mut Scratch) {
-    scratch.settle_before_publishing_to(target, &session.routes);
+fn enqueue(target: TargetId, body: Body<'_>, origin: Origin, routes: &mut Routes, scratch: &mut Scratch) {
+    scratch.settle_before_publishing_to(target, routes);
     let Scratch { prefix, batch, wakes, .. } = scratch;
     if prefix.len() + body.bytes().len() >= OWN_CHUNK_BYTES {
-        batch.enqueue_alone(&mut session.routes, target, body.into_record(prefix), origin, wakes);
+        batch.enqueue_alone(routes, target, body.into_record(prefix), origin, wakes);
     } else {
-        batch.push(&mut session.routes, target, (prefix, body.bytes()), origin, wakes);
+        batch.push(routes, target, (prefix, body.bytes()), origin, wakes);
     }
 }
 
@@ -489,35 +574,41 @@ fn check_topics(
     }
 }
 
-/// Routes a message anew, unless it is known from what to draw. Returns also the way that the next goes with its exchange
-/// and routing key, if that is known, and whether the message goes nowhere but where an exchange holds it back.
-fn route(
+/// Routes a message anew, unless it is known from what to draw. One that is staged for a transaction is routed past
+/// exchanges that deduplicate as if it were new.
+fn route<'v>(
     publish: Publish<'_>,
     mut message: message::Whole<'_>,
     checked: &Checked<'_>,
     exchange: &Arc<Exchange>,
-    session: &mut Session,
-) -> (TargetId, Option<Way>, bool) {
+    (vhost, routes): (&'v VHost, &mut Routes),
+    is_staged: bool,
+) -> Routed<'v> {
     if checked.more_keys.is_empty()
-        && let Some(one_of) = session.routes.one_of(publish.exchange)
+        && let Some(one_of) = routes.one_of(publish.exchange)
     {
-        return (one_of.draw(), Some(Way::OneOf(one_of.clone())), false);
+        return Routed::drawn(one_of);
     }
     let mut keys: SmallVec<[&[u8]; 4]> = SmallVec::new();
     keys.push(publish.routing_key);
     keys.extend_from_slice(&checked.more_keys);
-    let mut route = session.vhost.route(exchange, &keys, &mut message);
+    let mut admission = vhost.admission();
+    let asked = (!is_staged).then_some(&mut admission);
+    let mut route = vhost.route_admitted(exchange, &keys, &mut message, asked);
+    let again = (is_staged && route.deduplicates()).then(|| RoutedAgain::new(exchange, &keys));
     if !checked.more_keys.is_empty() {
         route.cacheable = false;
         route.one_of.clear();
     }
-    let (cacheable, is_held_back) = (route.cacheable, route.is_held_back_here());
-    let target = session.routes.insert(exchange, publish.routing_key, route);
-    let way = match is_held_back && checked.more_keys.is_empty() {
-        true => Some(Way::HeldBack(target)),
-        false => cacheable.then_some(Way::To(target)),
+    let is_held_back = route.is_held_back && route.queues.len() == 1;
+    let way: Option<fn(TargetId) -> Way> = match (checked.more_keys.is_empty(), route.cacheable) {
+        (true, _) if route.is_held_back_here() => Some(Way::HeldBack),
+        (_, true) if !route.deduplicates() => Some(Way::To),
+        _ => None,
     };
-    (target, way, is_held_back)
+    let target = routes.insert(exchange, publish.routing_key, route);
+    let way = way.map(|way| way(target));
+    Routed { target, way, is_held_back, admission: Some(admission).filter(Admission::is_asked), again }
 }
 
 fn record_flags(view: &PropertiesView<'_>) -> u16 {

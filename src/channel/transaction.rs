@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::ledger::{Delivered, Ledger};
+use crate::broker::exchange::Exchange;
 use crate::broker::queue::Queue;
 use crate::error::Fault;
 use crate::wire::hot::{Outcome, Settle};
@@ -14,6 +15,22 @@ pub struct Staged {
     pub queues: SmallVec<[Arc<Queue>; 1]>,
     pub mandatory: bool,
     pub record: Vec<u8>,
+    /// If it is to be routed when it is committed, because exchanges are to drop duplicates then.
+    pub again: Option<Box<RoutedAgain>>,
+}
+
+/// With what a message is routed again.
+pub struct RoutedAgain {
+    pub exchange: Arc<Exchange>,
+    /// Its own, and those of its CC and BCC headers.
+    pub routing_keys: Vec<Box<[u8]>>,
+}
+
+impl RoutedAgain {
+    pub fn new(exchange: &Arc<Exchange>, routing_keys: &[&[u8]]) -> Box<RoutedAgain> {
+        let routing_keys = routing_keys.iter().map(|key| Box::from(*key)).collect();
+        Box::new(RoutedAgain { exchange: exchange.clone(), routing_keys })
+    }
 }
 
 #[derive(Default)]

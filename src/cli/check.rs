@@ -11,7 +11,7 @@ use amq_protocol::types::FieldTable;
 use clap::Args;
 use serde::Serialize;
 
-use crate::broker::definitions::{Definition, DelayOwner, Flaw};
+use crate::broker::definitions::{Definition, Flaw, HiddenOwner};
 use crate::broker::queue::QueueDefinition;
 use crate::broker::vhost::VHostMetadata;
 use crate::storage::QueueId;
@@ -122,6 +122,9 @@ fn mend(rows: &BTreeMap<Vec<u8>, Vec<u8>>, orphans: &[QueueId], is_without_check
             Ok(Definition::Queue { definition, .. }) => wanted.push(definition.vhost),
             Ok(Definition::Binding(binding)) => wanted.push(binding.vhost),
             Ok(Definition::Delays { id, .. }) => hidden.push(id),
+            Ok(Definition::Window { id, .. }) => hidden.push(id),
+            Ok(Definition::Parameter(parameter)) => wanted.push(parameter.vhost),
+            Ok(Definition::GlobalParameter { .. }) => {}
             Err(error) => {
                 let change = crate::storage::log::Change { key: key.clone(), value: None };
                 mendings.push(Mending { change, why: format!("{error}; it is deleted") });
@@ -182,6 +185,7 @@ struct Totals {
     exchanges: u64,
     queues: u64,
     bindings: u64,
+    parameters: u64,
     messages: u64,
     message_bytes: u64,
     lost: u64,
@@ -234,7 +238,7 @@ impl Summary {
     fn new(directory: String, report: &Report, given_up: Option<Vec<String>>) -> Summary {
         let mut totals = Totals::default();
         let mut names: BTreeMap<QueueId, (String, String)> = BTreeMap::new();
-        let mut unreadable = Vec::new();
+        let (mut hidden, mut unreadable) = (Vec::new(), Vec::new());
         for (key, value) in &report.definitions {
             match Definition::decode(key, value) {
                 Ok(Definition::VHost { .. }) => totals.vhosts += 1,
@@ -242,20 +246,24 @@ impl Summary {
                 Ok(Definition::Exchange { .. }) => totals.exchanges += 1,
                 Ok(Definition::Binding(_)) => totals.bindings += 1,
                 Ok(Definition::Permission(_) | Definition::TopicPermission(_)) => {}
+                Ok(Definition::Window { id, .. }) => hidden.push(id),
+                Ok(Definition::Parameter(_) | Definition::GlobalParameter { .. }) => totals.parameters += 1,
                 Ok(Definition::Queue { id, definition }) => {
                     names.insert(id, (definition.vhost.to_string(), definition.name.to_string()));
                 }
                 Ok(Definition::Delays { id, owner, .. }) => {
                     let owner = match owner {
-                        DelayOwner::Queue(queue) => names.get(&queue).cloned(),
-                        DelayOwner::Exchange { vhost, name } => Some((vhost.to_string(), format!("exchange '{name}'"))),
+                        HiddenOwner::Queue(queue) => names.get(&queue).cloned(),
+                        HiddenOwner::Exchange { vhost, name } => {
+                            Some((vhost.to_string(), format!("exchange '{name}'")))
+                        }
                     };
                     names.extend(owner.map(|(vhost, name)| (id, (vhost, format!("{name} (delayed)")))));
                 }
                 Err(error) => unreadable.push(error.to_string()),
             }
         }
-        let queues = queue_lines(report, &names);
+        let queues = queue_lines(report, &names, &hidden);
         let damage_line = |damage: &Damage| DamageLine::new(damage, &names);
         let mut damage: Vec<DamageLine> = report.damage.iter().map(damage_line).collect();
         let of_row = |what| DamageLine { file: check::checkpoint_path(&directory), offset: 0, what, lost: Vec::new() };
@@ -336,14 +344,16 @@ fn named(id: u64, vhost: Option<&str>, name: Option<&str>) -> String {
     }
 }
 
-fn queue_lines(report: &Report, names: &BTreeMap<QueueId, (String, String)>) -> Vec<QueueLine> {
+/// Hidden queues are there only if they have lost something.
+fn queue_lines(report: &Report, names: &BTreeMap<QueueId, (String, String)>, hidden: &[QueueId]) -> Vec<QueueLine> {
     let line = |id: QueueId| {
         let waiting = report.queues.get(&id).cloned().unwrap_or_default();
         let (vhost, name) = names.get(&id).cloned().unzip();
         QueueLine { id: id.0, vhost, name, messages: waiting.messages, bytes: waiting.bytes, lost: waiting.lost }
     };
-    let nameless =
-        report.queues.iter().filter(|(id, queue)| !names.contains_key(id) && queue.messages + queue.lost > 0);
+    let nameless = report.queues.iter().filter(|(id, queue)| {
+        !names.contains_key(id) && queue.messages + queue.lost > 0 && (queue.lost > 0 || !hidden.contains(id))
+    });
     let mut lines: Vec<QueueLine> = names.keys().chain(nameless.map(|(id, _)| id)).map(|&id| line(id)).collect();
     lines.sort_by(|a, b| (&a.vhost, &a.name, a.id).cmp(&(&b.vhost, &b.name, b.id)));
     lines

@@ -31,6 +31,8 @@ enum Kind {
     Share,
     Watermark,
     DiskFree,
+    /// `true` or `false`.
+    Flag,
 }
 
 /// What the items of a list are.
@@ -45,6 +47,8 @@ enum Item {
 const KEYS: &[(&str, Kind)] = &[
     ("listeners", Kind::List(Item::Listener)),
     ("data_dir", Kind::Text),
+    ("load_definitions", Kind::Text),
+    ("definitions.skip_if_unchanged", Kind::Flag),
     ("vhosts", Kind::List(Item::Name)),
     ("default_user", Kind::NameOrFalse),
     ("default_pass", Kind::Secret),
@@ -112,6 +116,7 @@ pub fn accept(key: &str, value: Value) -> Result<Value, Problem> {
             accept_size(key, value, MemoryHighWatermark::EXPECTED, |text| MemoryHighWatermark::parse(text).is_some())
         }
         Kind::DiskFree => accept_size(key, value, DiskFreeLimit::EXPECTED, |text| DiskFreeLimit::parse(text).is_some()),
+        Kind::Flag => accept_flag(key, value),
         Kind::List(item) => accept_list(key, value, item),
         Kind::Users => accept_users(key, value),
     }
@@ -175,6 +180,18 @@ fn accept_name_or_false(key: &str, value: Value) -> Result<Value, Problem> {
         ValueKind::String(text) if text == "false" => Ok(replaced(&value, ValueKind::Nil)),
         ValueKind::String(text) if is_name(text) => Ok(value),
         _ => Err(refused(key, &value, "a name of 1 to 255 bytes, or false")),
+    }
+}
+
+fn accept_flag(key: &str, value: Value) -> Result<Value, Problem> {
+    let flag = match &value.kind {
+        ValueKind::Boolean(flag) => Some(*flag),
+        ValueKind::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    match flag {
+        Some(flag) => Ok(replaced(&value, flag)),
+        None => Err(refused(key, &value, "true or false")),
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Config {
     /// Where what outlives the process is kept; of one process at a time.
     #[serde(serialize_with = "path_as_text")]
     pub data_dir: PathBuf,
+    /// A file of definitions as JSON that is imported at each start, or a directory of such files.
+    #[serde(serialize_with = "path_or_none", skip_serializing_if = "Option::is_none")]
+    pub load_definitions: Option<PathBuf>,
     /// Virtual hosts that are made at start if they are not there.
     pub vhosts: Vec<String>,
     /// The user that is made at the first start; `None` (written `false`) for none.
@@ -54,6 +57,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub log: LogConfig,
     pub storage: StorageConfig,
+    pub definitions: DefinitionsConfig,
     pub limits: Limits,
     /// Users besides the default one, which they replace if they have its name.
     pub users: Vec<UserConfig>,
@@ -98,6 +102,14 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// How definitions are imported at start.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DefinitionsConfig {
+    /// Only if they are not what was imported last.
+    pub skip_if_unchanged: bool,
 }
 
 /// When what is durable is synced to the disk.
@@ -169,6 +181,13 @@ fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::E
     serializer.collect_str(&path.display())
 }
 
+fn path_or_none<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        Some(path) => path_as_text(path, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 fn name_or_false<S: Serializer>(name: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     match name {
         Some(name) => serializer.serialize_str(name),
@@ -181,6 +200,7 @@ impl Default for Config {
         Config {
             listeners: vec![DEFAULT_LISTENER.into()],
             data_dir: "leveret-data".into(),
+            load_definitions: None,
             vhosts: vec!["/".into()],
             default_user: Some("guest".into()),
             default_pass: Secret::new("guest"),
@@ -192,6 +212,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             log: LogConfig::default(),
             storage: StorageConfig::default(),
+            definitions: DefinitionsConfig::default(),
             limits: Limits::default(),
             users: Vec::new(),
         }

@@ -505,6 +505,7 @@ impl Dispatcher {
         for at in (0..self.channels.len()).rev() {
             self.leave_channel(at, scratch);
         }
+        self.session.place = None;
         for queue in std::mem::take(&mut self.session.exclusive_queues) {
             if let Ok(Some(_)) = queue.kill(false, false) {
                 self.session.remove_queue(&queue);

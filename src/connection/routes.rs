@@ -11,6 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
 
+use crate::broker::dedup::Admission;
 use crate::broker::exchange::Exchange;
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::{Enqueued, Queue, QueueId};
@@ -244,6 +245,15 @@ pub struct Batch {
     pub flow_bytes: u64,
 }
 
+/// What became of a message that was enqueued alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    /// Not every queue has refused it.
+    pub is_some: bool,
+    /// With which it is kept; none if it is not to be.
+    pub epoch: Epoch,
+}
+
 /// Chunks that may be open at once; one more and all are closed first.
 const OPEN_CHUNKS_MAX: usize = 512;
 /// Buffers kept between batches.
@@ -359,16 +369,40 @@ impl Batch {
         record: Vec<u8>,
         origin: Origin,
         wakes: &mut Wakes,
-    ) {
+    ) -> Taken {
         self.flush(routes, wakes);
         self.published_bytes += record.len() as u64;
         let chunk = Chunk::of_one(record);
         let _hold = hold(&routes.store, &chunk, routes.queues(target));
+        let mut taken = Taken::default();
         for queue in routes.queues(target) {
             let Enqueued { ready_bytes, epoch, refused } = queue.enqueue(&chunk, true, wakes);
-            self.epoch = self.epoch.max(epoch);
+            taken.epoch = taken.epoch.max(epoch);
+            taken.is_some |= refused.is_empty();
             note_pressure(&mut self.pressed, self.flow_bytes, queue, ready_bytes);
             self.refused.extend((!refused.is_empty()).then_some(origin));
+        }
+        self.epoch = self.epoch.max(taken.epoch);
+        taken
+    }
+
+    /// As [`enqueue_alone`](Self::enqueue_alone), for a message that exchanges have admitted: if some queue takes it, they
+    /// remember it, in the epoch in which it is kept.
+    pub fn enqueue_admitted(
+        &mut self,
+        routes: &mut Routes,
+        target: TargetId,
+        record: Vec<u8>,
+        origin: Origin,
+        mut admission: Admission<'_>,
+        wakes: &mut Wakes,
+    ) {
+        let store = routes.store.clone();
+        let _hold = store.as_ref().map(|store| store.log.hold());
+        let taken = self.enqueue_alone(routes, target, record, origin, wakes);
+        self.epoch = self.epoch.max(admission.epoch());
+        if taken.is_some {
+            admission.remember(taken.epoch);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::broker::outbox::{ConsumerSlot, Item, Outbox};
 use crate::broker::queue::{ConsumerKey, HowReturned, Queue, Returned};
 use crate::broker::quota::{ChannelSlot, ConnectionSlot};
 use crate::broker::user::User;
-use crate::broker::vhost::VHost;
+use crate::broker::vhost::{Place, VHost};
 use crate::broker::{Broker, ConnectionId};
 use crate::channel::timeout::Timeouts;
 use crate::connection::handshake::Login;
@@ -48,6 +48,8 @@ pub struct Session {
     pub name: Arc<str>,
     pub broker: Arc<Broker>,
     pub vhost: Arc<VHost>,
+    /// Its place in the virtual host, until it has ended there.
+    pub place: Option<Place>,
     pub user: Arc<User>,
     access: Access,
     /// Of those that the user may have; until the connection has ended.
@@ -74,13 +76,14 @@ pub struct Session {
 impl Session {
     pub fn new(login: Login, id: ConnectionId) -> Session {
         let Login { name, broker, admission, capabilities, frame_max, channel_max, .. } = login;
-        let Admission { vhost, user, access, slot } = admission;
+        let Admission { vhost, user, access, slot, place } = admission;
         let routes = Routes::new(broker.store.clone());
         Session {
             id,
             name,
             broker,
             vhost,
+            place: Some(place),
             user,
             access,
             slot: Some(slot),

@@ -41,6 +41,30 @@ impl Drop for RangeCharge {
     }
 }
 
+/// Bytes that something else holds for messages, which count as memory while it lives.
+#[derive(Debug, Default)]
+pub struct Charge(usize);
+
+impl Charge {
+    pub fn set(&mut self, bytes: usize) {
+        if bytes != self.0 {
+            CHUNK_BYTES.fetch_add(bytes, Ordering::Relaxed);
+            CHUNK_BYTES.fetch_sub(std::mem::replace(&mut self.0, bytes), Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.0
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 /// Where the records of a chunk begin.
 #[derive(Debug)]
 enum Layout {

@@ -35,7 +35,10 @@ struct Load<'a> {
 
 /// Reads messages of a queue, at least one if there is one.
 pub fn load(core: &Core, request: &LoadRequest) -> Loaded {
-    let &LoadRequest { queue, from_seq, to_seq, max_bytes, .. } = request;
+    read(core, request.queue, (request.from_seq, request.to_seq), request.max_bytes)
+}
+
+fn read(core: &Core, queue: QueueId, (from_seq, to_seq): (u64, u64), max_bytes: usize) -> Loaded {
     let mut load = Load { core, queue, to_seq, max_bytes, bytes: 0, runs: Vec::new(), at: from_seq };
     let mut lookups = 0;
     while load.at < to_seq && load.bytes < max_bytes {
@@ -319,6 +322,10 @@ impl Loader {
 impl Cold for Arc<Loader> {
     fn load(&self, request: LoadRequest) {
         self.ask(Request::Load(request));
+    }
+
+    fn read(&self, queue: QueueId, from_seq: u64, to_seq: u64, max_bytes: usize) -> Loaded {
+        read(&self.core, queue, (from_seq, to_seq), max_bytes)
     }
 
     fn spill(&self, request: SpillRequest) {

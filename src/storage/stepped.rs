@@ -203,6 +203,12 @@ impl Cold for Asked {
         });
     }
 
+    fn read(&self, queue: QueueId, from_seq: u64, to_seq: u64, max_bytes: usize) -> Loaded {
+        let stepped = self.0.upgrade().expect("what is read at start is read while the store lives");
+        let max_bytes = max_bytes.min(stepped.load_bytes.load(Ordering::Relaxed));
+        stepped.loader.read(queue, from_seq, to_seq, max_bytes)
+    }
+
     fn spill(&self, request: SpillRequest) {
         self.ask(|stepped| stepped.loader.spill(request));
     }

@@ -52,6 +52,9 @@ pub trait ColdTarget: Send + Sync {
 pub trait Cold: Send + Sync {
     /// Answers through the target, soon, exactly once.
     fn load(&self, request: LoadRequest);
+    /// Reads messages of a queue here and now, about so many bytes of them; at least one if there is one. For what is read
+    /// before a broker serves anybody.
+    fn read(&self, queue: QueueId, from_seq: u64, to_seq: u64, max_bytes: usize) -> Loaded;
     /// Answers through the target, soon, exactly once. What is loaded again is thereby no longer spilled.
     fn spill(&self, request: SpillRequest);
     /// Spilled messages at these positions are not needed any more.

@@ -163,6 +163,23 @@ fn a_bad_value_is_named_with_its_key_and_place() {
 }
 
 #[test]
+fn definitions_that_are_not_understood_stop_the_start() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("definitions.json");
+    let launch = || Launch::new().env("LEVERET_LOAD_DEFINITIONS", path.to_str().expect("a path that is text"));
+    for (document, problem) in [
+        ("{\n  \"queues\": [}", "definitions.json: expected value at line 2 column 14"),
+        ("{\"queues\": [{\"vhost\": \"/\"}]}", "definitions.json: queues[0].name: expected a text, there is none"),
+        ("[]", "definitions.json: the document: expected an object, found []"),
+    ] {
+        std::fs::write(&path, document).expect("the file can be written");
+        check_fails(launch(), &[problem]);
+    }
+    std::fs::remove_file(&path).expect("the file can be removed");
+    check_fails(launch(), &["load_definitions", "definitions.json"]);
+}
+
+#[test]
 fn a_password_is_not_shown_in_an_error() {
     let mut process =
         Process::spawn(Launch::new().config("[[users]]\nname = \"eve\"\npassword = [\"sesame\"]\nnonsense = 1\n"));

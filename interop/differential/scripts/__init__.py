@@ -4,6 +4,8 @@ SCRIPTS = {}
 # Scripts that mostly wait for the broker to drop connections, which takes it seconds. They
 # leave nothing behind in the broker, so they can run side by side.
 WAITING_SCRIPTS = set()
+# Scripts that call `ctl` of their session, which runs rabbitmqctl or leveret ctl.
+CTL_SCRIPTS = set()
 
 
 def script(function):
@@ -16,6 +18,11 @@ def script(function):
 
 def waiting_script(function):
     WAITING_SCRIPTS.add(function.__name__)
+    return script(function)
+
+
+def ctl_script(function):
+    CTL_SCRIPTS.add(function.__name__)
     return script(function)
 
 
@@ -35,4 +42,17 @@ from . import (  # noqa: E402,F401
     reply_to,
     routing,
     lifecycle,
+    dead_letters,
+    dead_letter_cycles,
+    deaths,
+    ttl,
+    limits,
+    quorum,
+    quorum_limits,
+    priorities,
+    single_active,
+    expires,
+    permissions,
+    policies,
+    combinations,
 )

@@ -2,28 +2,9 @@
 
 import amqp
 from amqp import method
-
-from connection import ScriptFailed
+from polls import await_state
 
 from . import script
-
-
-def await_state(s, ch, queue, messages, consumers):
-    """Wait until a queue has so many ready messages and consumers; None means it is gone.
-
-    The end of another connection is noticed in its own time, so this asks again and again,
-    and only the last answer is recorded.
-    """
-    wanted = {"message-count": messages, "consumer-count": consumers}
-    with s.step(f"{ch.name} wait for {queue} to have {messages} messages and {consumers} consumers"):
-        for _ in range(10000):
-            before = len(s.steps[-1].replies)
-            ch.reopen()
-            reply = ch.call("queue.declare", queue=queue, passive=True)
-            if messages is None and ch.closed or reply is not None and all(reply.get(k) == v for k, v in wanted.items()):
-                return
-            del s.steps[-1].replies[before:]
-    raise ScriptFailed(f"{queue} never got to {wanted}")
 
 
 @script
@@ -36,7 +17,7 @@ def dropped_connection_requeues(s):
     consumer.call("basic.qos", prefetch_count=2)
     consumer.call("basic.consume", queue="drop-requeue", consumer_tag="t")
     consumer.connection.drop()
-    await_state(s, other, "drop-requeue", 3, 0)
+    await_state(other, "drop-requeue", 3, 0)
     other.get_all("drop-requeue")
 
 
@@ -49,7 +30,7 @@ def reset_connection_requeues(s):
         other.publish("", "reset-requeue", body)
     consumer.call("basic.get", queue="reset-requeue")
     consumer.connection.drop(reset=True)
-    await_state(s, other, "reset-requeue", 2, 0)
+    await_state(other, "reset-requeue", 2, 0)
     other.get_all("reset-requeue")
 
 
@@ -93,7 +74,7 @@ def dropped_connection_loses_open_tx(s):
     one.publish("", "tx-lost", "never")
     one.cast("basic.ack", delivery_tag=1)
     one.connection.drop()
-    await_state(s, two, "tx-lost", 1, 0)
+    await_state(two, "tx-lost", 1, 0)
     two.get_all("tx-lost")
 
 
@@ -106,7 +87,7 @@ def connection_error_requeues_and_frees(s):
     two.publish("", "error-requeue", "a")
     one.call("basic.get", queue="error-requeue")
     one.connection.exchange("unknown frame type", amqp.frame(4, 0, b""), until="end")
-    await_state(s, two, "error-requeue", 1, 0)
+    await_state(two, "error-requeue", 1, 0)
     two.get_all("error-requeue")
     two.call("queue.declare", queue="error-exclusive", passive=True)
 

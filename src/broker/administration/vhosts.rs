@@ -103,11 +103,11 @@ impl Broker {
         vhosts
     }
 
-    /// All rows that go with a virtual host besides those of what is in it: its own, and its permissions.
+    /// All rows that go with a virtual host besides those of what is in it: its own, its parameters, and its permissions.
     fn rows_of_vhost(&self, vhost: &VHost) -> Vec<Definition> {
         let permissions = self.permissions.permissions().into_iter().filter(|of| of.vhost == *vhost.name());
         let topics = self.permissions.topic_permissions().into_iter().filter(|of| of.vhost == *vhost.name());
         let permissions = permissions.map(Definition::Permission).chain(topics.map(Definition::TopicPermission));
-        permissions.chain([vhost.definition()]).collect()
+        permissions.chain(vhost.parameter_definitions()).chain([vhost.definition()]).collect()
     }
 }

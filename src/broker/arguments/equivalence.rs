@@ -2,7 +2,7 @@
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
-use super::{QueueProperties, QueueType, Resource, Term, integer, type_name};
+use super::{DEDUP_ARGUMENTS, QueueProperties, QueueType, Resource, Term, integer, type_name};
 use crate::broker::exchange::{Exchange, ExchangeDefinition};
 use crate::broker::queue::QueueDefinition;
 use crate::error::Fault;
@@ -21,6 +21,7 @@ pub fn assert_equivalent_queue(
     QueueType::of(&current.arguments)
         .arguments()
         .iter()
+        .chain(&DEDUP_ARGUMENTS)
         .try_for_each(|name| assert_equal_argument(queue, name, &current.arguments, declared.arguments))
 }
 
@@ -48,7 +49,9 @@ pub fn assert_equivalent_exchange(
     assert_equal(exchange, "durable", current.durable, declared.durable)?;
     assert_equal(exchange, "auto_delete", current.auto_delete, declared.auto_delete)?;
     assert_equal(exchange, "internal", current.internal, declared.internal)?;
-    assert_equal_argument(exchange, "alternate-exchange", &current.arguments, &declared.arguments)
+    std::iter::once(&"alternate-exchange")
+        .chain(&DEDUP_ARGUMENTS)
+        .try_for_each(|name| assert_equal_argument(exchange, name, &current.arguments, &declared.arguments))
 }
 
 /// Whether two field values are the same once decoded, whatever the types they came in: integers by value,

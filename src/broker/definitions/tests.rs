@@ -66,8 +66,29 @@ fn tags(random: &mut Random) -> Vec<Arc<str>> {
     (0..random.below(4)).map(|_| name(random)).collect()
 }
 
+fn owner(random: &mut Random) -> HiddenOwner {
+    match random.one_in(2) {
+        true => HiddenOwner::Queue(QueueId(random.next())),
+        false => HiddenOwner::Exchange { vhost: name(random), name: name(random) },
+    }
+}
+
+fn json(random: &mut Random, depth: usize) -> Value {
+    match random.below(if depth == 0 { 6 } else { 8 }) {
+        0 => Value::Null,
+        1 => Value::Bool(random.one_in(2)),
+        2 => (random.next() as i64).into(),
+        3 => random.next().into(),
+        4 => f64::from_bits(random.next()).into(),
+        5 => name(random).to_string().into(),
+        6 => (0..random.below(3)).map(|_| json(random, depth - 1)).collect(),
+        _ => (0..random.below(3)).map(|_| (name(random).to_string(), json(random, depth - 1))).collect(),
+    }
+}
+
 fn definition(random: &mut Random) -> Definition {
-    match random.below(7) {
+    match random.below(10) {
+        9 => Definition::Window { id: QueueId(random.next()), owner: owner(random) },
         0 => Definition::VHost { name: name(random), metadata: metadata(random) },
         1 => Definition::User(user(random)),
         5 => Definition::Permission(PermissionDefinition {
@@ -106,6 +127,13 @@ fn definition(random: &mut Random) -> Definition {
             };
             Definition::Queue { id: QueueId(random.next()), definition }
         }
+        4 => Definition::Parameter(Parameter {
+            vhost: name(random),
+            component: name(random),
+            name: name(random),
+            value: Arc::new(json(random, 2)),
+        }),
+        7 => Definition::GlobalParameter { name: name(random), value: Arc::new(json(random, 2)) },
         _ => Definition::Binding(BindingDefinition {
             vhost: name(random),
             source: name(random),
@@ -236,6 +264,12 @@ fn rows_have_the_bytes_that_are_documented() {
     let digest = Sha256::digest(b"\0\0\0\x04\x01at\x01");
     let value = b"\x01\0\0\0\x04\x01at\x01".to_vec();
     assert_eq!(row(Definition::Binding(binding)), ([key.as_slice(), &digest].concat(), value));
+
+    let value = Arc::new(serde_json::json!({"a": 1}));
+    let parameter = Parameter { vhost: "/".into(), component: "policy".into(), name: "p".into(), value: value.clone() };
+    let (key, bytes) = (b"\x08\0\x01/\0\x06policy\0\x01p".to_vec(), b"\x01\0\0\0\x07{\"a\":1}".to_vec());
+    assert_eq!(row(Definition::Parameter(parameter)), (key, bytes.clone()));
+    assert_eq!(row(Definition::GlobalParameter { name: "g".into(), value }), (b"\x09\0\x01g".to_vec(), bytes));
 }
 
 /// Rows from before there were permissions are read, and told apart.
@@ -256,14 +290,20 @@ fn first_versions_are_read() {
 fn an_error_names_what_cannot_be_read() {
     let exchange = b"\x03\0\x01/\0\x01x";
     let binding = b"\x05\0\x01/\x04\0\0\0\0\0\0\x01\x02\0\x01x\0\x01k";
-    let cases: [(&[u8], &[u8], &str); 8] = [
+    let cases: [(&[u8], &[u8], &str); 10] = [
         (exchange, b"\x02", "exchange 'x' in vhost '/' cannot be read: it has version 2"),
         (exchange, b"\x01\x63\0\0\0\0\0", "exchange 'x' in vhost '/' cannot be read: its exchange type is 0x63"),
         (exchange, b"\x01\x01\x04\0\0\0\0", "its flags is 0x04, which this broker does not know"),
         (exchange, b"\x01\x01\0\0\0\0\x02\0?", "its arguments are damaged: unknown field type"),
         (binding, b"\x01\0\0\0\x04\x01at\x01", "a binding from exchange 'x' to the queue with id 258 in vhost '/'"),
         (b"\x01\0\x01\xff", b"\x01", "something with the key 010001ff cannot be read: a name in it is not UTF-8"),
-        (b"\x09", b"", "something with the key 09 cannot be read: its kind is 0x09"),
+        (
+            b"\x08\0\x01/\0\x01c\0\x01n",
+            b"\x01\0\0\0\x01{",
+            "parameter 'n' of component 'c' in vhost '/' cannot be read",
+        ),
+        (b"\x09\0\x01n", b"\x02", "global parameter 'n' cannot be read: it has version 2"),
+        (b"\x7f", b"", "something with the key 7f cannot be read: its kind is 0x7f"),
         (b"", b"", "cannot be read: it is cut short"),
     ];
     for (key, value, expected) in cases {

@@ -25,7 +25,7 @@ pub use self::envelope::Why;
 use self::state::{Next, State, Wants};
 pub use self::wheel::LEVELS;
 use self::wheel::Place;
-use crate::broker::definitions::DelayOwner;
+use crate::broker::definitions::HiddenOwner;
 use crate::broker::exchange::Exchange;
 use crate::broker::queue::{Queue, Surroundings};
 use crate::broker::worker::{Attended, Duty};
@@ -97,7 +97,7 @@ impl Drop for Locked<'_> {
 
 impl Delays {
     /// Nothing is held back, but for what was found at start.
-    pub fn new(owner: Owner, named: DelayOwner, around: Surroundings, recovered: &[RecoveredLevel]) -> Arc<Delays> {
+    pub fn new(owner: Owner, named: HiddenOwner, around: Surroundings, recovered: &[RecoveredLevel]) -> Arc<Delays> {
         let mut state = State::new(named, around.store.clone(), around.worker.now_ms());
         let mut unknown = Vec::new();
         for RecoveredLevel { level, id, lanes } in recovered {

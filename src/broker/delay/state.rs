@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use super::bucket::Bucket;
 use super::envelope;
 use super::wheel::{LEVELS, Place, Wheel};
-use crate::broker::definitions::{Definition, DelayOwner};
+use crate::broker::definitions::{Definition, HiddenOwner};
 use crate::broker::queue::Queue;
 use crate::storage::chunk::{OpenChunk, Run};
 use crate::storage::store::{Loaded, RecoveredQueue, Store};
@@ -57,7 +57,7 @@ pub enum Next {
 }
 
 pub struct State {
-    owner: DelayOwner,
+    owner: HiddenOwner,
     store: Option<Arc<Store>>,
     wheel: Wheel,
     buckets: BTreeMap<Place, Bucket>,
@@ -74,7 +74,7 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(owner: DelayOwner, store: Option<Arc<Store>>, now_ms: u64) -> State {
+    pub fn new(owner: HiddenOwner, store: Option<Arc<Store>>, now_ms: u64) -> State {
         State {
             owner,
             store,

@@ -9,7 +9,7 @@ use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::{Exchange, ExchangeDefinition, ExchangeKind};
 use crate::broker::arguments::{Resource, type_name};
-use crate::broker::definitions::DelayOwner;
+use crate::broker::definitions::HiddenOwner;
 use crate::broker::delay::{Delays, Owner, RecoveredLevel};
 use crate::broker::queue::{Queue, QueueDefinition, Surroundings};
 use crate::error::Fault;
@@ -100,7 +100,7 @@ impl Exchange {
         let home = self.delaying.home.get()?;
         let make = || {
             let owner = Owner::Exchange(home.exchange.clone());
-            let named = DelayOwner::Exchange { vhost: home.vhost.clone(), name: self.name.clone() };
+            let named = HiddenOwner::Exchange { vhost: home.vhost.clone(), name: self.name.clone() };
             let delays = Delays::new(owner, named, home.around.clone(), recovered);
             let definition = QueueDefinition {
                 vhost: home.vhost.clone(),

@@ -32,7 +32,7 @@ impl Index {
     pub fn new(kind: ExchangeKind, arguments: &FieldTable) -> Index {
         match kind.routes_as(arguments) {
             ExchangeKind::Direct | ExchangeKind::Delayed => Index::Direct(Direct::default()),
-            ExchangeKind::Fanout => Index::Fanout(Fanout::default()),
+            ExchangeKind::Fanout | ExchangeKind::MessageDeduplication => Index::Fanout(Fanout::default()),
             ExchangeKind::Topic => Index::Topic(Topic::default()),
             ExchangeKind::Headers => Index::Headers(Headers::default()),
             ExchangeKind::ConsistentHash => Index::ConsistentHash(ConsistentHash::new(arguments)),

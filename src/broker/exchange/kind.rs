@@ -4,7 +4,7 @@ use std::fmt;
 
 use amq_protocol::types::FieldTable;
 
-use super::{consistent_hash, delaying, headers, random, recent_history};
+use super::{consistent_hash, dedup, delaying, headers, random, recent_history};
 use crate::broker::arguments::Resource;
 use crate::broker::binding::Destination;
 use crate::error::Fault;
@@ -22,10 +22,11 @@ pub enum ExchangeKind {
     RecentHistory,
     /// Holds messages back, then routes as another type.
     Delayed,
+    MessageDeduplication,
 }
 
 impl ExchangeKind {
-    const ALL: [ExchangeKind; 10] = [
+    const ALL: [ExchangeKind; 11] = [
         ExchangeKind::Direct,
         ExchangeKind::Fanout,
         ExchangeKind::Topic,
@@ -36,6 +37,7 @@ impl ExchangeKind {
         ExchangeKind::LocalRandom,
         ExchangeKind::RecentHistory,
         ExchangeKind::Delayed,
+        ExchangeKind::MessageDeduplication,
     ];
 
     pub fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl ExchangeKind {
             ExchangeKind::LocalRandom => "x-local-random",
             ExchangeKind::RecentHistory => "x-recent-history",
             ExchangeKind::Delayed => "x-delayed-message",
+            ExchangeKind::MessageDeduplication => "x-message-deduplication",
         }
     }
 
@@ -71,14 +74,15 @@ impl ExchangeKind {
     /// Checks the arguments with which an exchange of this type is declared.
     ///
     /// # Errors
-    /// 406, see [`consistent_hash::HashOn::of`], [`recent_history::length`] and [`delaying::delayed_type`]; other types have
-    /// no arguments.
+    /// 406, see [`consistent_hash::HashOn::of`], [`recent_history::length`], [`dedup::validate`] and
+    /// [`delaying::delayed_type`]; other types have no arguments.
     pub fn validate_arguments(self, exchange: Resource<'_>, arguments: &FieldTable) -> Result<(), Fault> {
         delaying::validate_delays(exchange, arguments)?;
         match self {
             ExchangeKind::Delayed => delaying::delayed_type(arguments)?.validate_arguments(exchange, arguments),
             ExchangeKind::ConsistentHash => consistent_hash::validate(exchange, arguments),
             ExchangeKind::RecentHistory => recent_history::length(arguments).map(|_| ()),
+            ExchangeKind::MessageDeduplication => dedup::validate(arguments),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! Exchanges: what they are, and what their bindings match.
 
 mod consistent_hash;
+mod dedup;
 mod delaying;
 mod direct;
 mod fanout;
@@ -9,6 +10,7 @@ mod headers;
 mod index;
 mod kind;
 mod modulus_hash;
+mod policies;
 mod random;
 mod recent_history;
 mod seen;
@@ -17,7 +19,7 @@ mod topic;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use amq_protocol::types::{AMQPValue, FieldTable};
 
@@ -28,8 +30,12 @@ use self::random::Draws;
 pub(super) use self::recent_history::Remembered;
 pub(super) use self::seen::Seen;
 use crate::broker::binding::{Binding, Destination};
+use crate::broker::dedup::Deduplication;
+use crate::broker::definitions::HiddenOwner;
+use crate::broker::policy::AppliedPolicies;
 use crate::broker::queue::Queue;
 use crate::broker::router::Asked;
+use crate::storage::store::Store;
 
 /// Identifies an exchange for the life of the process; a name may be deleted and declared again, an id never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,8 +76,10 @@ pub struct Exchange {
     pub auto_delete: bool,
     pub internal: bool,
     pub arguments: FieldTable,
-    /// Where messages go that no binding matches: the argument `alternate-exchange`.
-    pub alternate_exchange: Option<Arc<str>>,
+    /// The argument `alternate-exchange`; see [`Exchange::alternate_exchange`].
+    alternate_argument: Option<Arc<str>>,
+    /// Those that apply; off the hot path.
+    policies: Mutex<AppliedPolicies>,
     generation: AtomicU64,
     deleted: AtomicBool,
     bindings: RwLock<Bindings>,
@@ -79,6 +87,11 @@ pub struct Exchange {
     draws: Draws,
     /// Whether exchange and routing key decide where a message goes, as long as the bindings stand.
     routes_by_key: bool,
+    /// Whether there is a window that is looked at.
+    deduplicates: AtomicBool,
+    window: Mutex<Option<Box<Deduplication>>>,
+    /// Where a durable exchange keeps it.
+    keeps_window: OnceLock<(Arc<Store>, HiddenOwner)>,
     delaying: Delaying,
 }
 
@@ -88,13 +101,14 @@ const REMOVED_AT_ONCE: usize = 1024;
 impl Exchange {
     pub fn new(definition: ExchangeDefinition) -> Arc<Exchange> {
         let bindings = Bindings::new(Index::new(definition.kind, &definition.arguments));
-        Arc::new(Exchange {
+        let exchange = Exchange {
             delaying: Delaying::new(&definition),
             id: ExchangeId(NEXT_EXCHANGE_ID.fetch_add(1, Ordering::Relaxed)),
-            alternate_exchange: alternate_exchange(&definition.arguments),
             routes_by_key: bindings.index.routes_by_key(),
             bindings: RwLock::new(bindings),
             draws: Draws::seeded(rand::random()),
+            alternate_argument: alternate_argument(&definition.arguments),
+            policies: Mutex::default(),
             name: definition.name,
             kind: definition.kind,
             durable: definition.durable,
@@ -103,7 +117,11 @@ impl Exchange {
             arguments: definition.arguments,
             generation: AtomicU64::new(0),
             deleted: AtomicBool::new(false),
-        })
+            deduplicates: AtomicBool::new(false),
+            window: Mutex::default(),
+            keeps_window: OnceLock::new(),
+        };
+        Arc::new(exchange)
     }
 
     /// The type as which it routes: its own, unless it is one that holds messages back for another.
@@ -235,7 +253,7 @@ impl fmt::Debug for Exchange {
 }
 
 /// A name that no exchange can have (not UTF-8) counts as none: it would never be found.
-fn alternate_exchange(arguments: &FieldTable) -> Option<Arc<str>> {
+fn alternate_argument(arguments: &FieldTable) -> Option<Arc<str>> {
     match arguments.inner().get("alternate-exchange") {
         Some(AMQPValue::LongString(name)) => std::str::from_utf8(name.as_bytes()).ok().map(Arc::from),
         _ => None,

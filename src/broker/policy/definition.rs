@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::limits::EXPIRY_MAX_MS;
+
 /// What a queue does with what comes over its maximum length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
@@ -106,12 +108,13 @@ impl PolicyDefinition {
     /// Reads a definition that has been validated; what is not as it has to be counts as not set.
     pub fn of(definition: &Map<String, Value>) -> PolicyDefinition {
         let number = |key| definition.get(key).and_then(Value::as_u64);
+        let time = |key| number(key).map(|ms| ms.min(EXPIRY_MAX_MS));
         let flag = |key| definition.get(key).and_then(Value::as_bool);
         let text = |key| definition.get(key).and_then(Value::as_str);
         let name = |key| text(key).map(Arc::from);
         PolicyDefinition {
-            message_ttl_ms: number("message-ttl"),
-            expires_ms: number("expires"),
+            message_ttl_ms: time("message-ttl"),
+            expires_ms: time("expires"),
             max_length: number("max-length"),
             max_length_bytes: number("max-length-bytes"),
             overflow: text("overflow").and_then(Overflow::parse),
@@ -119,7 +122,7 @@ impl PolicyDefinition {
             dead_letter_routing_key: name("dead-letter-routing-key"),
             dead_letter_strategy: text("dead-letter-strategy").and_then(DeadLetterStrategy::parse),
             delivery_limit: definition.get("delivery-limit").and_then(Value::as_i64),
-            consumer_timeout_ms: number("consumer-timeout"),
+            consumer_timeout_ms: time("consumer-timeout"),
             max_priority: number("max-priority").and_then(|priority| priority.try_into().ok()),
             delayed_message: flag("delayed-message"),
             retry: definition.get("retry").and_then(retry),

@@ -26,6 +26,7 @@ use super::definition::{DeadLetterStrategy, PolicyDefinition};
 pub use super::definition::{Overflow, Redeclare, Retry};
 use super::{AppliedPolicies, Policy};
 use crate::broker::arguments::{QueueType, integer};
+use crate::limits::DEDUP_CACHE_SIZE_MAX;
 
 /// Deliveries of a message in a quorum queue that may fail, where nothing else is said.
 const QUORUM_DELIVERY_LIMIT: i64 = 20;
@@ -76,6 +77,8 @@ pub struct Dedup {
     pub cache_size: usize,
     /// How long each is remembered; for as long as there is room if `None`.
     pub cache_ttl_ms: Option<u64>,
+    /// What is remembered need not outlive the process.
+    pub in_memory: bool,
 }
 
 impl Effective {
@@ -93,6 +96,19 @@ pub fn effective(arguments: &FieldTable, applied: &AppliedPolicies) -> Effective
 /// The settings for deduplication of an exchange or queue.
 pub fn dedup(arguments: &FieldTable, applied: &AppliedPolicies) -> Option<Dedup> {
     Sources::new(arguments, applied).dedup()
+}
+
+/// The settings for deduplication of an exchange whose type is to deduplicate.
+pub fn dedup_always(arguments: &FieldTable, applied: &AppliedPolicies) -> Dedup {
+    Sources::new(arguments, applied).dedup_always()
+}
+
+/// An integer of any width, or text that is one.
+pub fn number_or_text(value: &AMQPValue) -> Option<i64> {
+    match value {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok()?.parse().ok(),
+        _ => integer(value),
+    }
 }
 
 /// Where settings come from.
@@ -181,14 +197,21 @@ impl<'a> Sources<'a> {
         if !argument.or(self.policy(|policy| policy.message_deduplication)).unwrap_or(false) {
             return None;
         }
-        let size = self.number("x-cache-size").and_then(|size| usize::try_from(size).ok());
-        let ttl_ms = self.number("x-cache-ttl").and_then(|ttl| u64::try_from(ttl).ok());
+        Some(self.dedup_always())
+    }
+
+    fn dedup_always(&self) -> Dedup {
+        let number = |argument| self.arguments.inner().get(argument).and_then(number_or_text);
+        let size = number("x-cache-size").and_then(|size| usize::try_from(size).ok());
+        let size = size.or(self.policy(|policy| policy.cache_size)).unwrap_or(DEDUP_CACHE_SIZE);
+        let ttl_ms = number("x-cache-ttl").and_then(|ttl| u64::try_from(ttl).ok());
         let header = self.name("x-deduplication-header", |policy| policy.deduplication_header.clone());
-        Some(Dedup {
+        Dedup {
             header: header.unwrap_or_else(|| DEDUP_HEADER.into()),
-            cache_size: size.or(self.policy(|policy| policy.cache_size)).unwrap_or(DEDUP_CACHE_SIZE),
+            cache_size: size.clamp(1, DEDUP_CACHE_SIZE_MAX),
             cache_ttl_ms: ttl_ms.or(self.policy(|policy| policy.cache_ttl_ms)),
-        })
+            in_memory: self.text("x-cache-persistence") == Some("memory"),
+        }
     }
 
     fn policy<T>(&self, key: impl Fn(&PolicyDefinition) -> Option<T>) -> Option<T> {

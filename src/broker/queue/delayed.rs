@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Enqueued, Queue, QueueDefinition, Surroundings};
-use crate::broker::definitions::DelayOwner;
+use crate::broker::definitions::HiddenOwner;
 use crate::broker::delay::{Delays, Owner, RecoveredLevel, header};
 use crate::broker::outbox::Wakes;
 use crate::broker::worker::Worker;
@@ -59,7 +59,7 @@ impl Queue {
         self.delays.get_or_init(|| {
             let around =
                 Surroundings { store: self.store.clone(), worker: self.worker.clone(), vhost: self.vhost.clone() };
-            Delays::new(Owner::Queue(self.this.clone()), DelayOwner::Queue(self.id), around, recovered)
+            Delays::new(Owner::Queue(self.this.clone()), HiddenOwner::Queue(self.id), around, recovered)
         })
     }
 
@@ -70,10 +70,11 @@ impl Queue {
         }
     }
 
-    /// Takes messages in that were held back, at the tail; none is refused, as nobody could be told. Their time begins now.
+    /// Takes messages in that were held back, at the tail; none is refused, as nobody could be told, and none is a duplicate.
+    /// Their time begins now.
     pub(in crate::broker) fn enqueue_released(&self, chunk: &Arc<Chunk>, now_ms: u64, wakes: &mut Wakes) {
         chunk.published_at(now_ms);
-        self.lock().enqueue(chunk, false, wakes);
+        self.lock().enqueue_again(chunk, wakes);
     }
 
     /// Takes in what of a chunk is due at once, and holds back the rest.
@@ -89,7 +90,13 @@ impl Queue {
         if delayed.is_empty() {
             return self.lock().enqueue(chunk, may_refuse, wakes);
         }
-        let epoch = self.hold_back(|delays| delays.hold_back(chunk, &delayed));
+        // What is remembered is kept together with its message.
+        let _hold = self.store.as_ref().map(|store| store.log.hold());
+        let original = self.lock().note_delayed(chunk, &mut delayed);
+        let mut epoch = original;
+        if !delayed.is_empty() {
+            epoch = epoch.max(self.hold_back(|delays| delays.hold_back(chunk, &delayed)));
+        }
         if at_once.is_empty() {
             return Enqueued { epoch, ..Enqueued::default() };
         }

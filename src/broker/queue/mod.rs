@@ -6,6 +6,7 @@
 
 pub(in crate::broker) mod cold;
 mod consumers;
+mod dedup;
 mod delayed;
 mod disk;
 mod dying;
@@ -265,6 +266,7 @@ impl Queue {
                 refuses: AtomicBool::new(state.refuses()),
                 consumer_timeout_ms,
                 state: Mutex::new(state),
+                // By policies only, which are applied later.
                 holds_back: AtomicBool::new(false),
                 delays: OnceLock::new(),
                 store,
@@ -419,11 +421,11 @@ impl Queue {
         wakes: &mut Wakes,
     ) -> bool {
         let mut state = self.lock();
-        state.release(removed, returned, wakes);
+        let ends = state.release(removed, returned, self.definition.auto_delete, wakes);
         if !removed.is_empty() {
             state.note_use();
         }
-        if removed.is_empty() || !self.definition.auto_delete || !state.is_deserted() || state.is_dead() {
+        if !ends {
             return false;
         }
         let remains = state.kill(wakes);

@@ -14,6 +14,14 @@ use crate::storage::chunk::{Chunk, OpenChunk, Run};
 impl QueueState {
     /// As [`enqueue`](QueueState::enqueue), by the queue's rules.
     pub(super) fn enqueue_by_rules(&mut self, chunk: &Arc<Chunk>, may_refuse: bool, wakes: &mut Wakes) -> Enqueued {
+        match self.rules.as_mut().and_then(|rules| rules.dedup.take()) {
+            Some(dedup) => self.enqueue_once(dedup, chunk, may_refuse, wakes),
+            None => self.take_in(chunk, may_refuse, wakes),
+        }
+    }
+
+    /// As [`enqueue_by_rules`](Self::enqueue_by_rules), for what is known not to have come before.
+    pub(super) fn take_in(&mut self, chunk: &Arc<Chunk>, may_refuse: bool, wakes: &mut Wakes) -> Enqueued {
         let now_ms = self.worker.now_ms();
         chunk.published_at(now_ms);
         let rules = self.rules.get_or_insert_default();
@@ -30,10 +38,10 @@ impl QueueState {
             self.assign_at(0, wakes);
             Enqueued { epoch, ..Enqueued::default() }
         };
+        self.look_at_limits(wakes);
         if expires {
             self.drop_expired_front(now_ms);
         }
-        self.look_at_limits(wakes);
         self.set_timer();
         self.fold_tails();
         enqueued.ready_bytes = self.lanes.bytes();
@@ -178,7 +186,7 @@ struct Excess {
 }
 
 /// Some records of a chunk in a chunk of their own.
-fn part(chunk: &Chunk, from: u32, to: u32) -> Arc<Chunk> {
+pub(super) fn part(chunk: &Chunk, from: u32, to: u32) -> Arc<Chunk> {
     let mut open = OpenChunk::default();
     for index in from..to {
         let record = chunk.record(index);

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::QueueId;
 use super::state::QueueState;
 use crate::broker::dead_letter::Reason;
+use crate::broker::dedup::Deduplication;
 use crate::broker::policy::effective::{Effective, Overflow};
 use crate::storage::chunk::Run;
 use crate::storage::record::HEAD_BYTES;
@@ -59,6 +60,8 @@ pub struct Rules {
     pub is_attended: bool,
     /// When the dead-letter exchange is to be tried again that did not take everything; 0 if it is not.
     pub retry_ms: u64,
+    /// Tells duplicates, where that is wanted.
+    pub dedup: Option<Box<Deduplication>>,
     /// Deliveries that fail are counted.
     pub counts_returns: bool,
 }
@@ -133,7 +136,9 @@ impl QueueState {
         }
         rules.expiring |= effective.message_ttl_ms.is_some();
         rules.counts_returns = counts_returns;
+        let dedup = effective.dedup.clone();
         rules.effective = effective;
+        self.deduplicate_by(dedup);
     }
 
     /// What waits may expire, by what was found at start.

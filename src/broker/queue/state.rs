@@ -150,6 +150,10 @@ impl QueueState {
         QueueState { store: Some(store), is_durable, ..self }
     }
 
+    pub(super) fn id(&self) -> QueueId {
+        self.id
+    }
+
     /// The length of the queue's name.
     pub(super) fn name_bytes(&self) -> usize {
         self.name_bytes
@@ -279,10 +283,21 @@ impl QueueState {
     }
 
     /// Removes consumers and takes back what they had, in one step, so that everything is at its place before
-    /// anything is assigned to others.
-    pub fn release(&mut self, removed: &[ConsumerKey], returned: impl FnOnce() -> Vec<Returned>, wakes: &mut Wakes) {
+    /// anything is assigned to others. Returns whether the queue, if it is to go with its last consumer, is thereby to
+    /// end; then nothing goes back to it.
+    pub fn release(
+        &mut self,
+        removed: &[ConsumerKey],
+        returned: impl FnOnce() -> Vec<Returned>,
+        auto_delete: bool,
+        wakes: &mut Wakes,
+    ) -> bool {
         for key in removed {
             self.consumers.remove(*key);
+        }
+        if auto_delete && !removed.is_empty() && self.is_deserted() && !self.dead {
+            returned().into_iter().for_each(|returned| returned.run.settle());
+            return true;
         }
         for Returned { mut run, consumer, to_be_acked, how } in returned() {
             if self.dead {
@@ -314,6 +329,7 @@ impl QueueState {
         if self.consumers.count() == 0 {
             self.resume_publishers(wakes);
         }
+        false
     }
 
     /// Puts messages back to where they were.
@@ -380,6 +396,10 @@ impl QueueState {
     /// Ends the queue: cancels its consumers, and takes nothing in from now on. Returns what was ready, to be dropped once
     /// the lock is released.
     pub fn kill(&mut self, wakes: &mut Wakes) -> Remains {
+        // What is remembered of the messages ends with them.
+        let store = self.store.clone().filter(|_| self.is_durable && !self.dead);
+        let _hold = store.as_ref().map(|store| store.log.hold());
+        self.drop_window();
         if let Some(log) = self.log() {
             log.drop_queue(self.id);
         }
@@ -405,7 +425,7 @@ impl QueueState {
     }
 
     /// Whether an auto-delete queue is due: it had a consumer and has none any more.
-    pub fn is_deserted(&self) -> bool {
+    fn is_deserted(&self) -> bool {
         self.had_consumer && self.consumers.count() == 0
     }
 

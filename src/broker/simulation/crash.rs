@@ -75,6 +75,7 @@ fn row(definition: Definition) -> Row {
         Definition::Queue { id, definition } => {
             Row::Queue { id, name: definition.name.to_string(), auto_delete: definition.auto_delete }
         }
+        Definition::Window { .. } => unreachable!("nothing deduplicates"),
         Definition::Delays { .. } => unreachable!("nobody here delays anything"),
         Definition::Binding(binding) => Row::Binding {
             source: binding.source.to_string(),
@@ -84,6 +85,7 @@ fn row(definition: Definition) -> Row {
             },
             key: String::from_utf8(binding.routing_key.to_vec()).expect("text"),
         },
+        Definition::Parameter(_) | Definition::GlobalParameter { .. } => unreachable!("nobody here sets parameters"),
     }
 }
 

@@ -62,7 +62,7 @@ impl VHost {
             return assert_equivalent_exchange(resource, &current, &definition);
         }
         check_reserved_prefix("exchange", &name)?;
-        validate_exchange(resource, &definition.arguments)?;
+        validate_exchange(resource, &definition)?;
         kind.validate_arguments(resource, &definition.arguments)?;
         if let Some(alternate) = exchange_named_by(resource, &definition.arguments, "alternate-exchange")? {
             caller.read_exchange(&name)?;
@@ -123,8 +123,12 @@ impl VHost {
     }
 
     pub(super) fn add_exchange(&self, operation: &mut Operation<'_>, exchange: Arc<Exchange>) {
-        if let Some(alternate) = &exchange.alternate_exchange {
-            operation.alternates.entry(alternate.clone()).or_default().push(exchange.clone());
+        if let Some(store) = &self.store {
+            exchange.keep_window(store, &self.name);
+        }
+        exchange.apply_policies(self.policies_for_exchange(&exchange.name));
+        if let Some(alternate) = exchange.alternate_exchange() {
+            operation.add_alternate(alternate, &exchange);
         }
         exchange.settle_in(&self.name, self.surroundings());
         let name = exchange.name.clone();
@@ -139,17 +143,15 @@ impl VHost {
     pub(super) fn drop_exchange(&self, operation: &mut Operation<'_>, exchange: &Arc<Exchange>) {
         self.exchanges.remove(&exchange.name);
         let bindings = exchange.delete();
+        exchange.drop_window();
         exchange.end_delays();
         bindings.iter().for_each(|binding| operation.destinations.remove(binding));
         self.forget_bindings(operation, exchange, &bindings);
         if exchange.durable {
             operation.delete(|| Definition::exchange(&self.name, exchange));
         }
-        let Some(alternate) = &exchange.alternate_exchange else { return };
-        let users = operation.alternates.get_mut(alternate).expect("an alternate exchange knows its users");
-        users.retain(|user| !Arc::ptr_eq(user, exchange));
-        if users.is_empty() {
-            operation.alternates.remove(alternate);
+        if let Some(alternate) = exchange.alternate_exchange() {
+            operation.remove_alternate(&alternate, exchange);
         }
     }
 }

@@ -220,6 +220,7 @@ impl VHost {
             // Whoever marked it dead has not come to remove it: what it was bound to must not outlive its name.
             self.unlink(&mut operation, DestinationId::Queue(queue.id));
         }
+        self.check_queue_limit(&definition.name, &operation)?;
         let resource = Resource::queue(&definition.name, &self.name);
         if let Some(dead_letters) = exchange_named_by(resource, &definition.arguments, "x-dead-letter-exchange")? {
             caller.read_queue(&definition.name)?;
@@ -229,7 +230,9 @@ impl VHost {
             definition.arguments = typed;
         }
         validate_queue(Resource::queue(&definition.name, &self.name), properties(&definition))?;
+        let policies = self.policies_for_queue(&definition);
         let queue = self.new_queue(definition);
+        queue.apply_policies(policies);
         if queue.definition.durable {
             operation.put(|| Definition::queue(&queue));
             // Before anyone can find the queue: what enters it, and its end, come after its row.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::storage::log::{Contents, Log, SyncPolicy, Waiter, Work};
-use crate::storage::store::{Cold, LoadRequest, SpillRequest, Store};
+use crate::storage::store::{Cold, LoadRequest, Loaded, SpillRequest, Store};
 use crate::storage::{Epoch, QueueId};
 
 /// Waits so that nothing rests.
@@ -18,6 +18,10 @@ struct NothingCold;
 
 impl Cold for NothingCold {
     fn load(&self, _: LoadRequest) {
+        unreachable!("nothing leaves memory")
+    }
+
+    fn read(&self, _: QueueId, _: u64, _: u64, _: usize) -> Loaded {
         unreachable!("nothing leaves memory")
     }
 

@@ -156,7 +156,8 @@ impl MemoryDisk {
     fn carry_out(&self, request: Request) {
         match request {
             Request::Load(load) => {
-                let loaded = self.lock().find(&load, self.load_messages);
+                let LoadRequest { queue, from_seq, to_seq, max_bytes, .. } = load;
+                let loaded = self.lock().find(queue, (from_seq, to_seq), max_bytes, self.load_messages);
                 load.target.loaded(loaded);
             }
             Request::Spill(SpillRequest { queue, runs, target }) => {
@@ -173,6 +174,10 @@ impl MemoryDisk {
 impl Cold for MemoryDisk {
     fn load(&self, request: LoadRequest) {
         self.take_on(Request::Load(request));
+    }
+
+    fn read(&self, queue: QueueId, from_seq: u64, to_seq: u64, max_bytes: usize) -> Loaded {
+        self.lock().find(queue, (from_seq, to_seq), max_bytes, usize::MAX)
     }
 
     fn spill(&self, request: SpillRequest) {
@@ -242,22 +247,22 @@ impl Inner {
         }
     }
 
-    fn find(&mut self, load: &LoadRequest, most: usize) -> Loaded {
-        let positions = || (load.queue, load.from_seq)..(load.queue, load.to_seq);
+    fn find(&mut self, queue: QueueId, (from_seq, to_seq): (u64, u64), max_bytes: usize, most: usize) -> Loaded {
+        let positions = || (queue, from_seq)..(queue, to_seq);
         let all = self.journal.range(positions()).chain(self.spilled.range(positions()));
         // What is in both is the same in both.
         let all: BTreeMap<u64, Kept> = all.map(|(&(_, seq), found)| (seq, found.clone())).collect();
         let mut runs = Vec::new();
-        let (mut bytes, mut through_seq) = (0, load.to_seq);
+        let (mut bytes, mut through_seq) = (0, to_seq);
         for (seq, kept) in all {
-            if runs.len() == most || bytes >= load.max_bytes {
+            if runs.len() == most || bytes >= max_bytes {
                 through_seq = seq;
                 break;
             }
             bytes += kept.record.len();
-            runs.push(kept.run(load.queue, seq));
+            runs.push(kept.run(queue, seq));
         }
-        self.spilled.retain(|(of, seq), _| *of != load.queue || !(load.from_seq..through_seq).contains(seq));
-        Loaded { queue: load.queue, from_seq: load.from_seq, through_seq, runs }
+        self.spilled.retain(|(of, seq), _| *of != queue || !(from_seq..through_seq).contains(seq));
+        Loaded { queue, from_seq, through_seq, runs }
     }
 }

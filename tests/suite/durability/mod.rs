@@ -3,6 +3,7 @@
 
 mod bindings;
 pub mod client;
+mod dedup;
 mod definitions;
 mod delayed;
 mod deleted;

@@ -187,7 +187,9 @@ fn the_highest_priority_is_the_arguments_else_the_policys() {
 #[test]
 fn deduplication_has_defaults_that_arguments_and_policy_change_one_by_one() {
     let dedup = |arguments, user| settings(arguments, user, Value::Null).dedup;
-    let with = |header: &str, cache_size, cache_ttl_ms| Some(Dedup { header: header.into(), cache_size, cache_ttl_ms });
+    let with = |header: &str, cache_size, cache_ttl_ms| {
+        Some(Dedup { header: header.into(), cache_size, cache_ttl_ms, in_memory: false })
+    };
     let on = || json!({"x-message-deduplication": true});
     assert_eq!(dedup(on(), Value::Null), with("x-deduplication-header", 128, None));
     let user = || json!({"message-deduplication": true, "cache-size": 10, "cache-ttl": 500});

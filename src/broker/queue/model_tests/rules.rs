@@ -231,8 +231,8 @@ impl Model {
         } else {
             self.publish_what_fits(messages);
         }
-        self.drop_expired();
         self.drop_heads();
+        self.drop_expired();
     }
 
     /// As many at once as fit, so that among those the highest priority is given first.
