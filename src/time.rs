@@ -26,6 +26,17 @@ impl Clock {
         }
     }
 
+    /// The time, rounded up: what is to come so many milliseconds after it is not early by the part of one that has passed.
+    pub fn next_ms(&self) -> u64 {
+        match &self.0 {
+            None => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                now.as_micros().div_ceil(1000) as u64
+            }
+            Some(_) => self.now_ms(),
+        }
+    }
+
     /// Sets a manual clock; the system's is left alone.
     pub fn set(&self, now_ms: u64) {
         if let Some(manual) = &self.0 {

@@ -32,8 +32,8 @@ pub struct Parted {
     pub over: Vec<Dying>,
 }
 
-/// Parts rejected messages, all of which are in memory.
-pub fn part(rejected: impl Iterator<Item = Dying>, retry: &Retry, now_ms: u64) -> Parted {
+/// Parts rejected messages, all of which are in memory; delays count from `from_ms`.
+pub fn part(rejected: impl Iterator<Item = Dying>, retry: &Retry, from_ms: u64) -> Parted {
     let mut parted = Parted { again: Vec::new(), taken: Vec::new(), over: Vec::new() };
     for dying in rejected.flat_map(Dying::singly) {
         let record = dying.run.record(0);
@@ -41,7 +41,7 @@ pub fn part(rejected: impl Iterator<Item = Dying>, retry: &Retry, now_ms: u64) -
         let count = header::retry_count(&view).saturating_add(1);
         match retry.delay_ms(count) {
             Some(delay_ms) => {
-                parted.again.push((now_ms.saturating_add(delay_ms), counted(&record, &view, count)));
+                parted.again.push((from_ms.saturating_add(delay_ms), counted(&record, &view, count)));
                 parted.taken.push(dying);
             }
             None => parted.over.push(dying),

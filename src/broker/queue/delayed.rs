@@ -79,11 +79,12 @@ impl Queue {
 
     /// Takes in what of a chunk is due at once, and holds back the rest.
     pub(super) fn enqueue_delayed(&self, chunk: &Arc<Chunk>, may_refuse: bool, wakes: &mut Wakes) -> Enqueued {
-        let now_ms = chunk.published_at(self.worker.now_ms());
+        chunk.published_at(self.worker.now_ms());
+        let from_ms = self.worker.clock.next_ms();
         let (mut delayed, mut at_once) = (Vec::new(), Vec::new());
         for index in 0..chunk.records() {
             match delay_ms(&chunk.record(index)) {
-                Some(delay_ms) => delayed.push((index, now_ms.saturating_add(delay_ms))),
+                Some(delay_ms) => delayed.push((index, from_ms.saturating_add(delay_ms))),
                 None => at_once.push(index),
             }
         }

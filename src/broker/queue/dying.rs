@@ -170,7 +170,7 @@ impl Queue {
         let (mut here, forgotten): (Vec<_>, Vec<_>) = dying.into_iter().partition(|dying| dying.run.has_bytes());
         forgotten.into_iter().for_each(|dying| self.remember(dying));
         if let Some(retry) = retry {
-            here = self.try_again(here, &retry, now_ms);
+            here = self.try_again(here, &retry);
         }
         match target {
             Some(target) => dead_letter::bury(self, &target, here, now_ms),
@@ -180,10 +180,10 @@ impl Queue {
     }
 
     /// Holds back what was rejected and is to be tried again. Returns the rest.
-    fn try_again(self: &Arc<Self>, dying: Vec<Dying>, retry: &Retry, now_ms: u64) -> Vec<Dying> {
+    fn try_again(self: &Arc<Self>, dying: Vec<Dying>, retry: &Retry) -> Vec<Dying> {
         let (rejected, mut rest): (Vec<_>, Vec<_>) =
             dying.into_iter().partition(|dying| dying.reason == Reason::Rejected);
-        let mut parted = retry::part(rejected.into_iter(), retry, now_ms);
+        let mut parted = retry::part(rejected.into_iter(), retry, self.worker.clock.next_ms());
         let _hold = self.store.as_ref().map(|store| store.log.hold());
         self.hold_back(|delays| retry::hold_back(delays, &mut parted));
         self.moved(parted.taken.into_iter().map(|dying| dying.run));

@@ -1,6 +1,7 @@
 //! Delayed messages, as the well-known plugin for RabbitMQ has them.
 
 mod declare;
+mod policies;
 mod routing;
 mod timing;
 
