@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::content::{Incoming, check_header};
+use super::trace::{self, Traced};
 use super::transaction::Staged;
 use super::{Channel, Mode};
 use crate::broker::exchange::Exchange;
@@ -171,7 +172,8 @@ impl Channel {
         let routed =
             self.publish(whole.publish, whole.header.properties, Body::Borrowed(whole.body), session, scratch)?;
         match routed {
-            Some(way) if whole.body_at > 0 && template.is_worth_remembering() => {
+            // While messages are traced, each is looked at.
+            Some(way) if whole.body_at > 0 && !session.is_tracing && template.is_worth_remembering() => {
                 template.channel = self.number;
                 template.wire.clear();
                 template.wire.extend_from_slice(&data[..whole.body_at]);
@@ -243,6 +245,17 @@ impl Channel {
                 route(publish, message, &checked, &exchange, session)
             }
         };
+        if session.is_tracing {
+            let routing_keys = [&[publish.routing_key], checked.more_keys.as_slice()].concat();
+            let traced = Traced {
+                channel: self.number,
+                exchange: publish.exchange,
+                routing_keys: &routing_keys,
+                properties,
+                body: body.bytes(),
+            };
+            trace::published(&traced, target, session, scratch);
+        }
         if let Mode::Transaction(transaction) = &mut self.mode {
             transaction.published.push(Staged {
                 queues: SmallVec::from(session.routes.queues(target)),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use amq_protocol::types::FieldTable;
 use smallvec::SmallVec;
 
 use super::limiter::ChannelLimiter;
@@ -33,6 +34,8 @@ pub struct NewConsumer {
     pub limiter: Arc<ChannelLimiter>,
     /// Bytes that may be assigned to it and not yet written to its socket's buffer.
     pub window_bytes: usize,
+    /// As the client gave them, for who lists consumers; `None` for none.
+    pub arguments: Option<Arc<FieldTable>>,
 }
 
 pub struct Consumer {

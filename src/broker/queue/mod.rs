@@ -10,6 +10,7 @@ mod disk;
 mod effects;
 mod leaving;
 pub mod limiter;
+mod listing;
 #[cfg(test)]
 mod model_tests;
 mod policies;
@@ -26,6 +27,7 @@ use amq_protocol::types::FieldTable;
 pub use self::consumers::{ConsumerKey, NewConsumer};
 pub use self::leaving::Leaving;
 use self::limiter::ChannelLimiter;
+pub use self::listing::{ConsumerEntry, QueueFigures};
 use self::state::QueueState;
 pub use self::state::{HowReturned, Returned};
 use crate::broker::ConnectionId;
