@@ -1,5 +1,6 @@
 //! `leveret ctl`: one command to a running broker, and its answer on standard output.
 
+mod files;
 mod local;
 mod status;
 
@@ -183,6 +184,11 @@ impl<'a> Call<'a> {
             print(&banner);
         }
         command.complete(local::read_password)?;
+        if let Command::Definitions(definitions) = &mut command
+            && let Some((path, document)) = definitions.to_read()
+        {
+            *document = Some(files::read_json(path.map(PathBuf::as_path))?);
+        }
         let request = Request { vhost: self.options.vhost.clone(), command };
         let mut answer = self.reach(&request)?;
         self.print_answer(&mut answer, &request.command)?;
@@ -221,7 +227,7 @@ impl<'a> Call<'a> {
                         return Ok(());
                     }
                 }
-                Line::Value(value) => self.print_value(&value, command),
+                Line::Value(value) => self.put_value(&value, command)?,
                 Line::Done { message } => {
                     if let Some(mut table) = table {
                         let _ = table.end();
@@ -235,11 +241,17 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn print_value(&self, value: &Value, command: &Command) {
+    fn put_value(&self, value: &Value, command: &Command) -> Result<(), Refusal> {
+        if let Command::Definitions(definitions) = command
+            && let Some(path) = definitions.to_write()
+        {
+            return files::write_json(path, value);
+        }
         match command {
             Command::Node(Node::Status) if self.options.formatter != Format::Json => print(&status::as_text(value)),
             _ => print(&value.to_string()),
         }
+        Ok(())
     }
 
     fn print_message(&self, message: &str) {

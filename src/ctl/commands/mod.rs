@@ -4,10 +4,13 @@
 //! line asks [`Group::check`] and prints [`Group::banner`]; the broker's end does [`Group::carry_out`], which calls the
 //! broker and has no logic of its own.
 
+mod definitions;
 mod listing;
 mod node;
 mod operations;
+mod parameters;
 mod permissions;
+mod policies;
 mod resources;
 mod users;
 mod vhosts;
@@ -20,15 +23,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+pub use self::definitions::Definitions;
 pub use self::listing::Listing;
 pub use self::node::Node;
 pub use self::operations::Operations;
+pub use self::parameters::Parameters;
 pub use self::permissions::Permissions;
+pub use self::policies::Policies;
 pub use self::resources::Resources;
 pub use self::users::Users;
 pub use self::vhosts::VHosts;
 use super::request::{Refusal, Status};
 use crate::broker::administration::AdminError;
+use crate::broker::parameter::ParameterError;
 use crate::broker::{Broker, NotDone};
 
 /// Everything that can be asked of a broker.
@@ -47,6 +54,12 @@ pub enum Command {
     Permissions(Permissions),
     #[command(flatten)]
     VHosts(VHosts),
+    #[command(flatten)]
+    Policies(Policies),
+    #[command(flatten)]
+    Parameters(Parameters),
+    #[command(flatten)]
+    Definitions(Definitions),
     #[command(flatten)]
     Resources(Resources),
 }
@@ -115,6 +128,9 @@ impl Command {
             Command::Users(group) => group,
             Command::Permissions(group) => group,
             Command::VHosts(group) => group,
+            Command::Policies(group) => group,
+            Command::Parameters(group) => group,
+            Command::Definitions(group) => group,
             Command::Resources(group) => group,
         }
     }
@@ -127,6 +143,9 @@ impl Command {
             Command::Users(group) => group,
             Command::Permissions(group) => group,
             Command::VHosts(group) => group,
+            Command::Policies(group) => group,
+            Command::Parameters(group) => group,
+            Command::Definitions(group) => group,
             Command::Resources(group) => group,
         }
     }
@@ -154,13 +173,16 @@ impl Command {
 
     /// For the help: the titles of the groups, with the names and descriptions of their commands.
     pub fn overview() -> String {
-        let groups: [Titled; 7] = [
+        let groups: [Titled; 10] = [
             ("Broker", Node::augment_subcommands),
             ("What there is", Listing::augment_subcommands),
             ("Queues and connections", Operations::augment_subcommands),
             ("Users", Users::augment_subcommands),
             ("Permissions", Permissions::augment_subcommands),
             ("Virtual hosts", VHosts::augment_subcommands),
+            ("Policies", Policies::augment_subcommands),
+            ("Parameters and limits", Parameters::augment_subcommands),
+            ("Definitions", Definitions::augment_subcommands),
             ("Resources", Resources::augment_subcommands),
         ];
         list(&groups)
@@ -198,6 +220,12 @@ impl From<AdminError> for Refusal {
             _ => Status::Data,
         };
         Refusal::new(status, error)
+    }
+}
+
+impl From<ParameterError> for Refusal {
+    fn from(error: ParameterError) -> Refusal {
+        Refusal::data(error)
     }
 }
 

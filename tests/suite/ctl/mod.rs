@@ -3,9 +3,11 @@
 
 mod alarms;
 mod connections;
+mod definitions;
 mod listing;
 mod node;
 mod permissions;
+mod policies;
 mod queues;
 mod socket;
 mod tracing;

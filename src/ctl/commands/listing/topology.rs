@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use super::columns::{Column, Columns, pick, table};
 use crate::broker::Broker;
+use crate::broker::arguments::QueueType;
 use crate::broker::binding::{Binding, Destination};
 use crate::broker::exchange::Exchange;
+use crate::broker::policy::Policy;
 use crate::broker::queue::{ConsumerEntry, Queue, QueueFigures};
 use crate::ctl::commands::operations::pid;
 use crate::ctl::commands::{Context, Table};
@@ -36,7 +38,13 @@ pub const QUEUES: Columns<QueueRow> = Columns {
         Column { name: "auto_delete", value: |row| row.queue.definition.auto_delete.into() },
         Column { name: "exclusive", value: |row| row.queue.definition.exclusive_owner.is_some().into() },
         Column { name: "arguments", value: |row| json::table(&row.queue.definition.arguments) },
-        Column { name: "type", value: |_| "classic".into() },
+        Column { name: "policy", value: |row| name_of(&row.queue.applied_policies().policy) },
+        Column { name: "operator_policy", value: |row| name_of(&row.queue.applied_policies().operator) },
+        Column {
+            name: "effective_policy_definition",
+            value: |row| Value::Object(row.queue.applied_policies().definition()),
+        },
+        Column { name: "type", value: |row| QueueType::of(&row.queue.definition.arguments).name().into() },
         Column { name: "state", value: |_| "running".into() },
         Column {
             name: "owner_pid",
@@ -53,6 +61,10 @@ pub const QUEUES: Columns<QueueRow> = Columns {
     ],
     default: &["name", "messages"],
 };
+
+fn name_of(policy: &Option<Arc<Policy>>) -> Value {
+    policy.as_ref().map(|policy| &*policy.name).into()
+}
 
 pub fn queues(context: &Context, asked: &[String]) -> Result<Table, Refusal> {
     let picked = pick(&QUEUES, asked)?;
@@ -79,6 +91,7 @@ pub const EXCHANGES: Columns<Arc<Exchange>> = Columns {
         Column { name: "auto_delete", value: |exchange| exchange.auto_delete.into() },
         Column { name: "internal", value: |exchange| exchange.internal.into() },
         Column { name: "arguments", value: |exchange| json::table(&exchange.arguments) },
+        Column { name: "policy", value: |exchange| name_of(&exchange.applied_policies().policy) },
     ],
     default: &["name", "type"],
 };
