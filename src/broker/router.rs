@@ -41,12 +41,19 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether the message goes nowhere but where the exchange that it was published to holds it back, as do all others of
+    /// that exchange that have a delay, as long as the route is current.
+    pub fn is_held_back_here(&self) -> bool {
+        self.is_held_back && self.visited.len() == 1 && !self.deduplicates()
+    }
+
     /// Whether an exchange on the way compares messages with those before.
     pub fn deduplicates(&self) -> bool {
         self.visited.iter().any(|(exchange, _)| exchange.deduplicates())
     }
 
-    /// Whether nothing has changed on which this route depends. Only for routes that are `cacheable` or `one_of` several.
+    /// Whether nothing has changed on which this route depends. Only for routes that are `cacheable`, `one_of` several, or
+    /// [held back here](Route::is_held_back_here).
     pub fn is_current(&self) -> bool {
         self.visited.iter().all(|(exchange, generation)| exchange.generation() == *generation)
             && (!self.by_name || self.queues.iter().all(|queue| !queue.is_dead()))

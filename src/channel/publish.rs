@@ -8,10 +8,11 @@ use super::trace::{self, Traced};
 use super::transaction::{RoutedAgain, Staged};
 use super::{Channel, Mode};
 use crate::broker::dedup::Admission;
+use crate::broker::delay::header;
 use crate::broker::exchange::Exchange;
 use crate::broker::message;
 use crate::broker::vhost::VHost;
-use crate::connection::routes::{OneOf, Origin, Routes, TargetId};
+use crate::connection::routes::{Known, OneOf, Origin, Routes, TargetId};
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
 use crate::error::Fault;
@@ -91,6 +92,8 @@ pub struct Template {
 /// Where messages go that look the same up to their bodies.
 enum Way {
     To(TargetId),
+    /// All of them have the same delay.
+    HeldBack(TargetId),
     /// Each to another, by chance.
     OneOf(Arc<OneOf>),
 }
@@ -115,6 +118,7 @@ impl Template {
         let (exchange, key) = route_of(&self.record, self.exchange_bytes);
         self.way = match self.way {
             Some(Way::OneOf(_)) => routes.one_of(exchange).cloned().map(Way::OneOf),
+            Some(Way::HeldBack(_)) => routes.find_held_back(exchange, key).map(Way::HeldBack),
             _ => routes.find(exchange, key).map(Way::To),
         };
         self.checked_in = routes.batch();
@@ -153,7 +157,7 @@ impl Channel {
             Some(Way::To(target)) if session.routes.queues(*target).is_empty() => return 0,
             // One of them may be refused, and the publisher has to be told which.
             Some(Way::To(target)) if session.routes.may_refuse(*target) => return 0,
-            Some(Way::To(target)) => gather_alike(template, *target, data, session, scratch),
+            Some(Way::To(target) | Way::HeldBack(target)) => gather_alike(template, *target, data, session, scratch),
             Some(Way::OneOf(one_of)) => draw_alike(template, one_of, data, self.origin(), session, scratch),
             None => return 0,
         };
@@ -217,12 +221,15 @@ impl Channel {
         if publish.immediate {
             return Err(Fault::not_implemented("immediate=true"));
         }
-        let known = session.routes.find(publish.exchange, publish.routing_key);
+        let known = session.routes.look_up(publish.exchange, publish.routing_key);
+        let view = PropertiesView::parse(properties, session.limits().table_depth);
+        let is_delayed = || view.as_ref().is_ok_and(|view| header::delay_ms(view).is_some());
+        let known = known.filter(|known| matches!(known, Known::To(_)) || is_delayed());
         let exchange = match known {
             Some(_) => None,
             None => Some(find_exchange(publish, session)?),
         };
-        let view = PropertiesView::parse(properties, session.limits().table_depth).map_err(|e| e.fault())?;
+        let view = view.map_err(|e| e.fault())?;
         let checked = self.check_properties(&view, publish, exchange.as_deref(), session)?;
         let flags = record_flags(&view);
         scratch.prefix.clear();
@@ -238,7 +245,8 @@ impl Channel {
         );
         let vhost;
         let Routed { target, way, is_held_back, admission, again } = match (known, exchange) {
-            (Some(target), _) if checked.more_keys.is_empty() => Routed::known(target),
+            (Some(Known::To(target)), _) if checked.more_keys.is_empty() => Routed::known(target),
+            (Some(Known::HeldBack(target)), _) if checked.more_keys.is_empty() => Routed::held_back(target),
             (_, exchange) => {
                 let exchange = match exchange {
                     Some(exchange) => exchange,
@@ -453,6 +461,11 @@ impl Routed<'_> {
         Routed { target, way: Some(Way::To(target)), is_held_back: false, admission: None, again: None }
     }
 
+    /// For a message with a delay.
+    fn held_back(target: TargetId) -> Self {
+        Routed { way: Some(Way::HeldBack(target)), is_held_back: true, ..Routed::known(target) }
+    }
+
     fn drawn(one_of: &Arc<OneOf>) -> Self {
         Routed { way: Some(Way::OneOf(one_of.clone())), ..Routed::known(one_of.draw()) }
     }
@@ -603,11 +616,13 @@ fn route<'v>(
         route.one_of.clear();
     }
     let is_held_back = route.is_held_back && route.queues.len() == 1;
-    // What looks the same has the same delay, though the next with its routing key may have none.
-    let is_way_of_alike = route.cacheable || (is_held_back && checked.more_keys.is_empty());
-    let is_way_of_alike = is_way_of_alike && !route.deduplicates();
+    let way: Option<fn(TargetId) -> Way> = match (checked.more_keys.is_empty(), route.cacheable) {
+        (true, _) if route.is_held_back_here() => Some(Way::HeldBack),
+        (_, true) if !route.deduplicates() => Some(Way::To),
+        _ => None,
+    };
     let target = routes.insert(exchange, publish.routing_key, route);
-    let way = is_way_of_alike.then_some(Way::To(target));
+    let way = way.map(|way| way(target));
     Routed { target, way, is_held_back, admission: Some(admission).filter(Admission::is_asked), again }
 }
 

@@ -44,6 +44,8 @@ struct Entry {
     exchange: Arc<Exchange>,
     route: Route,
     target: TargetId,
+    /// Only messages with a delay go to `target`: the exchange holds them back. Where others go is not known.
+    is_held_back: bool,
     /// If there are any, each message goes to one of these and not to `target`.
     one_of: Option<Arc<OneOf>>,
     /// The batch in which the route was last found to be current.
@@ -61,6 +63,14 @@ impl OneOf {
     pub fn draw(&self) -> TargetId {
         self.targets[self.exchange.draw(self.targets.len())]
     }
+}
+
+/// What is known of where messages go.
+#[derive(Clone, Copy, Debug)]
+pub enum Known {
+    To(TargetId),
+    /// Where those with a delay go.
+    HeldBack(TargetId),
 }
 
 /// What routing a message gave.
@@ -89,8 +99,25 @@ impl Routes {
     /// The cached route, if it stands and is the same for all messages.
     #[inline]
     pub fn find(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<TargetId> {
-        let entry = self.current(exchange, routing_key)?;
-        entry.one_of.is_none().then_some(entry.target)
+        match self.look_up(exchange, routing_key)? {
+            Known::To(target) => Some(target),
+            Known::HeldBack(_) => None,
+        }
+    }
+
+    /// Where messages with a delay go that the exchange holds back, if that is known.
+    pub fn find_held_back(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<TargetId> {
+        match self.look_up(exchange, routing_key)? {
+            Known::To(_) => None,
+            Known::HeldBack(target) => Some(target),
+        }
+    }
+
+    /// What is known of where messages go, and stands.
+    #[inline]
+    pub fn look_up(&mut self, exchange: &[u8], routing_key: &[u8]) -> Option<Known> {
+        let entry = self.current(exchange, routing_key).filter(|entry| entry.one_of.is_none())?;
+        Some(if entry.is_held_back { Known::HeldBack(entry.target) } else { Known::To(entry.target) })
     }
 
     /// From what to draw where a message to this exchange goes, if that is known.
@@ -117,7 +144,8 @@ impl Routes {
     pub fn insert(&mut self, exchange: &Arc<Exchange>, routing_key: &[u8], route: Route) -> TargetId {
         let target = self.target(&route.queues);
         let one_of = self.one_of_queues(exchange, &route.one_of);
-        if route.cacheable || one_of.is_some() {
+        let is_held_back = route.is_held_back_here();
+        if route.cacheable || one_of.is_some() || is_held_back {
             let routing_key = if one_of.is_some() { ANY_KEY } else { routing_key };
             let hash = self.hasher.hash_one((exchange.name.as_bytes(), routing_key));
             let same = |e: &Entry| *e.key == *routing_key && e.exchange.name == exchange.name;
@@ -125,7 +153,8 @@ impl Routes {
                 stale.remove();
             }
             let (key, exchange) = (routing_key.into(), exchange.clone());
-            let entry = Entry { hash, key, exchange, route, target, one_of, checked_in: self.batch };
+            let checked_in = self.batch;
+            let entry = Entry { hash, key, exchange, route, target, is_held_back, one_of, checked_in };
             self.entries.insert_unique(hash, entry, |e| e.hash);
         }
         target

@@ -1,7 +1,10 @@
 //! What is held back, and what happens to it. What is to be done without the lock is in [`Wants`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::bucket::Bucket;
 use super::envelope;
@@ -331,7 +334,7 @@ impl Incoming<'_> {
     /// Adds an envelope: what goes before the message's record, and the record.
     pub fn add(&mut self, due_ms: u64, prefix: &[u8], record: &[u8]) {
         let place = self.state.wheel.put(due_ms);
-        let open = self.open.entry(place).or_default();
+        let open = self.open.entry(place).or_insert_with(spare);
         open.push(prefix, record);
         if open.is_full() {
             self.epoch = self.epoch.max(close(self.state, place, open, self.now_ms));
@@ -349,6 +352,7 @@ impl Incoming<'_> {
             if !open.is_empty() {
                 self.epoch = self.epoch.max(close(self.state, place, &mut open, self.now_ms));
             }
+            keep(open);
         }
         self.state.fold();
         if self.state.turn.is_none() && self.state.unknown == 0 {
@@ -356,6 +360,25 @@ impl Incoming<'_> {
         }
         self.epoch
     }
+}
+
+/// Buffers that a thread keeps.
+const SPARE_MAX: usize = 128;
+
+thread_local! {
+    static SPARE: RefCell<Vec<OpenChunk>> = const { RefCell::new(Vec::new()) };
+}
+
+fn spare() -> OpenChunk {
+    SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+fn keep(open: OpenChunk) {
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARE_MAX {
+            spare.push(open);
+        }
+    });
 }
 
 fn close(state: &mut State, place: Place, open: &mut OpenChunk, now_ms: u64) -> Epoch {

@@ -12,6 +12,7 @@ mod consumer_arguments;
 mod consumer_timeout;
 mod crowd;
 mod dedup;
+mod delayed;
 mod exchange;
 mod exchange_types;
 mod frames;

@@ -5,6 +5,7 @@ mod bindings;
 pub mod client;
 mod dedup;
 mod definitions;
+mod delayed;
 mod deleted;
 mod directory;
 mod exchange_types;
