@@ -1,6 +1,7 @@
 //! The command line: what it takes, and the commands that are not the broker itself.
 
 mod check;
+mod ctl;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -14,6 +15,7 @@ use amq_protocol::types::AMQPValue;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::check::Check;
+pub use self::ctl::Ctl;
 use crate::bench::Bench;
 use crate::config::{Config, ConfigError, Flags};
 use crate::limits::FRAME_OVERHEAD_BYTES;
@@ -45,6 +47,11 @@ pub enum Command {
     /// directory cannot be looked through at all. See docs/operations.md.
     Check(Check),
 
+    /// Give commands to a running broker, as rabbitmqctl does
+    ///
+    /// Over a local socket in its data directory, which only the user that runs the broker can open.
+    Ctl(Box<Ctl>),
+
     /// Ask whether a broker answers, up to the first step of AMQP's handshake
     ///
     /// Does not log in. Ends with 1 if there is no answer in time: fit for a health check.
@@ -67,6 +74,7 @@ Examples:
   leveret --config broker.toml             all other settings
   leveret check-config                     print all settings with their values
   leveret ping                             is it running?
+  leveret ctl list_queues                  what is in its queues?
   leveret check leveret-data               what is in the directory of a stopped broker?
   leveret bench suite                      how fast is it on this machine?"
     };

@@ -6,6 +6,7 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod ctl;
 pub mod definitions;
 pub mod error;
 pub mod limits;

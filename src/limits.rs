@@ -46,6 +46,21 @@ pub const DESCRIPTION_MAX_BYTES: usize = 4096;
 /// Size of a thread's read buffer: the most that one read takes from a socket.
 pub const READ_BUFFER_BYTES: usize = 256 * 1024;
 
+/// Connections to the local socket of `leveret ctl` at one time; more wait to be accepted.
+pub const CTL_CONNECTIONS_MAX: usize = 32;
+
+/// The longest line that goes over that socket, in bytes: a request with definitions to import.
+pub const CTL_LINE_MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long a client of that socket may take to send its request.
+pub const CTL_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it may not read while there is something to read.
+pub const CTL_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long connections may take to tell their figures to who lists them.
+pub const CTL_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -227,13 +242,6 @@ limits! {
 }
 
 impl Limits {
-    /// Bytes held by messages from which they begin to leave memory, and from which publishers are blocked, where the
-    /// machine or control group has `total_bytes` of memory.
-    pub fn memory_marks(&self, total_bytes: u64) -> (u64, u64) {
-        let mark = self.memory_high_watermark.bytes_of(total_bytes);
-        ((mark as f64 * self.memory_paging_share) as u64, mark)
-    }
-
     pub fn handshake_timeout(&self) -> Duration {
         Duration::from_millis(self.handshake_timeout_ms)
     }

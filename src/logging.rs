@@ -2,14 +2,18 @@
 
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, SubscriberBuilder};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
@@ -17,21 +21,40 @@ use crate::config::{LogConfig, LogFormat, LogLevel};
 ///
 /// A reader of the log that goes away does not stop the broker: lines that cannot be written are lost.
 pub fn init(config: &LogConfig) {
-    let level = match config.level {
+    let has_colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (level, handle) = reload::Layer::new(filter(config.level));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(has_colours).log_internal_errors(false);
+    let leveled = Registry::default().with(level);
+    // An error means that a subscriber is already there, which only happens inside of tests.
+    let begun = match config.format {
+        LogFormat::Plain => leveled.with(lines.event_format(PlainFormat)).try_init(),
+        LogFormat::Json => leveled.with(lines.json().flatten_event(true).with_current_span(false)).try_init(),
+    };
+    if begun.is_ok() {
+        let _ = LEVEL.set(handle);
+    }
+}
+
+/// The least important level that is logged by this process, to be changed while it runs.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// Changes what is logged from now on, if this process has a log.
+pub fn set_level(level: LogLevel) {
+    if let Some(handle) = LEVEL.get() {
+        // It fails only when the subscriber has gone, as it does at the end of the process.
+        let _ = handle.reload(filter(level));
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::None => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warning => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let has_colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = SubscriberBuilder::default().with_max_level(level).with_ansi(has_colours).log_internal_errors(false);
-    // An error means that a subscriber is already there, which only happens inside of tests.
-    let _ = match config.format {
-        LogFormat::Plain => builder.event_format(PlainFormat).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
-    };
+    }
 }
 
 /// `2026-01-31 12:00:00.123456+00:00 [info] text key=value`. Control characters are escaped: names come from clients,
@@ -117,6 +140,8 @@ impl Visit for Text {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::SubscriberBuilder;
 
     use super::*;
 

@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     match cli.command {
         None => {
             set_purge_delay();
@@ -23,12 +23,23 @@ fn main() -> ExitCode {
         }
         Some(Command::CheckConfig(args)) => check_config(args),
         Some(Command::Check(check)) => check.run(),
+        Some(Command::Ctl(ctl)) => ctl.run(),
         Some(Command::Ping(ping)) => report(ping.run()),
         Some(Command::Bench(bench)) => match bench.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => report(Err(error)),
         },
     }
+}
+
+/// Says what is wrong with the command line, or the help or version that it asks for, and ends. Scripts that know RabbitMQ's
+/// tools expect 64 for a command of `ctl` that is not written as it should be.
+fn refuse(error: &clap::Error) -> ! {
+    const USAGE: i32 = 64;
+    // Whoever closes the pipe early has read enough.
+    let _ = error.print();
+    let is_ctl = std::env::args_os().nth(1).is_some_and(|command| command == "ctl");
+    process::exit(if is_ctl && error.use_stderr() { USAGE } else { error.exit_code() })
 }
 
 /// The allocator reads its settings when the process begins, so it begins anew, with the same id. Whoever has set the

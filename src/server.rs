@@ -23,6 +23,8 @@ use self::data::DataDirectory;
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::connection;
+use crate::ctl;
+use crate::ctl::server::CtlServer;
 use crate::definitions::boot::ToLoad;
 use crate::storage::log::Waiter;
 use crate::storage::store::{Recovered, Store};
@@ -30,7 +32,7 @@ use crate::storage::store::{Recovered, Store};
 /// Connections that the kernel keeps for us while we are busy.
 const ACCEPT_BACKLOG: i32 = 1024;
 /// How long accepting rests when the process has run out of file descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs the broker until it is told to stop (SIGTERM, SIGINT), or cannot start.
 pub fn run(config: Config) -> ExitCode {
@@ -86,6 +88,7 @@ async fn serve_clients(
 ) -> Result<(), String> {
     let broker = open(config, store, recovered)?;
     definitions_kept(store).await;
+    let stop_asked = Arc::new(Notify::new());
     let listeners = broker.config.listeners.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
     // Each connection holds a sender; when the last has gone, so have all connections.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
@@ -97,10 +100,14 @@ async fn serve_clients(
     }
     drop(open);
     let worker = spawn_worker(&broker)?;
+    let _ctl = start_ctl(&broker, &stop_asked)?;
     tokio::spawn(watch::memory(broker.clone()));
     tokio::spawn(watch::disk(broker.clone(), store.clone()));
     tracing::info!("Server startup complete");
-    stop.received().await;
+    tokio::select! {
+        () = stop.received() => {}
+        () = stop_asked.notified() => tracing::info!("asked by ctl to stop - shutting down"),
+    }
     for task in accepting {
         task.abort();
         let _ = task.await;
@@ -119,6 +126,24 @@ fn spawn_worker(broker: &Broker) -> Result<JoinHandle<()>, String> {
     let worker = broker.worker.clone();
     let spawned = std::thread::Builder::new().name("worker".to_owned()).spawn(move || worker.run());
     spawned.map_err(|e| format!("cannot start a thread: {e}"))
+}
+
+/// Opens the local socket. Where its path is the default one and cannot be used, the broker runs without.
+///
+/// # Errors
+/// If the configured path cannot be used.
+fn start_ctl(broker: &Arc<Broker>, stop: &Arc<Notify>) -> Result<Option<CtlServer>, String> {
+    let path = ctl::socket::path_of(&broker.config);
+    match CtlServer::start(&path, broker.clone(), stop.clone()) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if broker.config.ctl_socket.is_some() => {
+            Err(format!("cannot use the ctl socket {}: {error}", path.display()))
+        }
+        Err(error) => {
+            tracing::error!("no ctl socket, so `leveret ctl` cannot reach this broker: {}: {error}", path.display());
+            Ok(None)
+        }
+    }
 }
 
 /// The broker over what is stored, with the definitions that the configuration has it load. Where these define users,

@@ -63,7 +63,9 @@ impl Broker {
         }
     }
 
-    fn existing_vhost(&self, name: &str) -> Result<Arc<VHost>, AdminError> {
+    /// # Errors
+    /// If there is no such virtual host.
+    pub fn existing_vhost(&self, name: &str) -> Result<Arc<VHost>, AdminError> {
         self.vhost(name).ok_or_else(|| AdminError::NoSuchVHost(name.to_owned()))
     }
 }

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod alarm;
 pub mod arguments;
 pub mod binding;
+pub mod connections;
 pub mod dead_letter;
 pub mod dedup;
 pub mod definitions;
@@ -13,6 +14,7 @@ pub mod delay;
 pub mod exchange;
 pub mod message;
 mod open;
+mod operations;
 pub mod outbox;
 pub mod parameter;
 pub mod password;
@@ -32,17 +34,19 @@ pub mod worker;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use dashmap::DashMap;
 
-use self::alarm::Alarm;
+use self::alarm::{Alarm, Marks};
+use self::connections::{Connections, OpenConnection};
 pub use self::open::OpenError;
-use self::outbox::{Item, Outbox, Wakes};
+pub use self::operations::NotDone;
 use self::parameter::GlobalParameters;
 use self::permission::Permissions;
 use self::queue::{Leaving, Queue};
 use self::quota::ConnectionSlot;
-use self::user::{User, UserStore};
+use self::user::UserStore;
 use self::vhost::VHost;
 use self::worker::Worker;
 use crate::config::Config;
@@ -57,11 +61,10 @@ const KEPT_WHEN_SHORT_BY_ALL_BYTES: u64 = 16 * 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
-/// A connection that is open, as others see it.
-pub struct OpenConnection {
-    pub user: Arc<User>,
-    pub vhost: Arc<VHost>,
-    pub outbox: Arc<Outbox>,
+impl std::fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Everything that connections share.
@@ -73,10 +76,12 @@ pub struct Broker {
     vhosts: DashMap<Arc<str>, Arc<VHost>>,
     /// Held by whoever changes users, virtual hosts or permissions.
     administration: Mutex<()>,
-    connections: DashMap<ConnectionId, OpenConnection>,
+    pub connections: Connections,
     next_connection: AtomicU64,
     pub alarm: Alarm,
     stopping: AtomicBool,
+    /// For its uptime.
+    pub started_at: Instant,
     pub global_parameters: GlobalParameters,
     /// Who attends to queues; somebody has to let it run.
     pub worker: Arc<Worker>,
@@ -101,10 +106,11 @@ impl Broker {
             administration: Mutex::new(()),
             vhosts: vhosts.collect(),
             store,
-            connections: DashMap::new(),
+            connections: Connections::default(),
             next_connection: AtomicU64::new(1),
-            alarm: Alarm::default(),
+            alarm: Alarm::new(Marks::configured(&config.limits)),
             stopping: AtomicBool::new(false),
+            started_at: Instant::now(),
             global_parameters,
             worker,
             config,
@@ -113,6 +119,13 @@ impl Broker {
 
     pub fn vhost(&self, name: &str) -> Option<Arc<VHost>> {
         self.vhosts.get(name).map(|vhost| vhost.clone())
+    }
+
+    /// All virtual hosts of this moment, by name.
+    pub fn vhosts(&self) -> Vec<Arc<VHost>> {
+        let mut all: Vec<_> = self.vhosts.iter().map(|entry| entry.value().clone()).collect();
+        all.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        all
     }
 
     /// Has queues give up memory, the deepest first, until those that were asked held `excess_bytes` of it.
@@ -138,22 +151,22 @@ impl Broker {
 
     /// Enters an open connection. It is told to close at once if the broker is stopping, and if its user, to whom `slot`
     /// belongs, or its virtual host has been deleted meanwhile: whoever deletes them tells only those that are entered.
-    pub fn register(&self, id: ConnectionId, connection: OpenConnection, slot: &ConnectionSlot) {
-        let (user, vhost) = (connection.user.clone(), connection.vhost.clone());
-        self.connections.insert(id, connection);
+    pub fn register(&self, connection: OpenConnection, slot: &ConnectionSlot) {
+        let connection = self.connections.insert(connection);
+        let OpenConnection { user, vhost, .. } = &*connection;
         if self.is_stopping() {
-            self.close_all(SHUTDOWN_REASON);
+            self.connections.close_all(SHUTDOWN_REASON);
         }
         if !self.users.knows(&user.name, slot) {
-            self.close(id, &administration::deleted_reason(&user.name));
+            connection.close(&administration::deleted_reason(&user.name));
         }
-        if !self.vhost(vhost.name()).is_some_and(|current| Arc::ptr_eq(&current, &vhost)) {
-            self.close(id, &vhost.deleted_reason());
+        if !self.vhost(vhost.name()).is_some_and(|current| Arc::ptr_eq(&current, vhost)) {
+            connection.close(&vhost.deleted_reason());
         }
     }
 
     pub fn unregister(&self, id: ConnectionId) {
-        self.connections.remove(&id);
+        self.connections.remove(id);
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -163,40 +176,12 @@ impl Broker {
     /// Begins a graceful stop: every connection is closed with 320, those that are yet to open as well.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.close_all(SHUTDOWN_REASON);
-    }
-
-    fn close_all(&self, reason: &str) {
-        self.close_connections(|_| true, reason);
-    }
-
-    fn close(&self, id: ConnectionId, reason: &str) {
-        if let Some(open) = self.connections.get(&id) {
-            open.close(reason, &mut Wakes::default());
-        }
-    }
-
-    /// Has all of these connections closed with 320 and this reason. Returns how many there are.
-    pub fn close_connections(&self, which: impl Fn(&OpenConnection) -> bool, reason: &str) -> usize {
-        let mut wakes = Wakes::default();
-        let which = self.connections.iter().filter(|open| which(open));
-        which.map(|open| open.close(reason, &mut wakes)).count()
+        self.connections.close_all(SHUTDOWN_REASON);
     }
 
     /// Has every connection look at the alarm.
     pub fn notify_all(&self) {
-        let mut wakes = Wakes::default();
-        for open in &self.connections {
-            open.outbox.notify(&mut wakes);
-        }
-    }
-}
-
-impl OpenConnection {
-    /// 320 with this reason.
-    fn close(&self, reason: &str, wakes: &mut Wakes) {
-        self.outbox.push(Item::Close { reason: reason.to_owned() }, wakes);
-        self.outbox.notify(wakes);
+        self.connections.notify_all();
     }
 }
 

@@ -4,9 +4,11 @@
 //! (queue → outbox) and is held for a few instructions.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
+use super::connections::Report;
 use crate::storage::chunk::Run;
 use crate::storage::log::Waiter;
 
@@ -19,13 +21,22 @@ pub enum Item {
     Deliver { slot: ConsumerSlot, run: Run },
     /// The queue is gone; nothing more comes for this consumer.
     Cancelled { slot: ConsumerSlot },
-    /// The server wants the connection closed: `connection.close` 320 with this reason.
+}
+
+/// What a connection's task is to do in its next turn, however much of its output waits to be written.
+pub enum Demand {
+    /// Tell what it knows of itself.
+    Report(Box<dyn FnOnce(Report) + Send>),
+    /// Close the connection: `connection.close` 320 with this reason.
     Close { reason: String },
 }
 
 #[derive(Default)]
 struct Inner {
     items: VecDeque<Item>,
+    /// Boxed, as there hardly ever are any: every connection has room for them.
+    #[expect(clippy::box_collection)]
+    demands: Option<Box<Vec<Demand>>>,
     waker: Option<Waker>,
     parked: Parked,
     notified: bool,
@@ -45,6 +56,8 @@ enum Parked {
 #[derive(Default)]
 pub struct Outbox {
     inner: Mutex<Inner>,
+    /// Whether there are demands: looked at in every turn, without the lock.
+    has_demands: AtomicBool,
 }
 
 /// Tasks to wake once all locks are released; each appears once, however much it was handed.
@@ -107,6 +120,28 @@ impl Outbox {
         let mut guard = self.lock();
         guard.0.notified = true;
         guard.0.wake(wakes);
+    }
+
+    /// Hands over what the task is to do at once.
+    pub fn demand(&self, demand: Demand, wakes: &mut Wakes) {
+        let mut guard = self.lock();
+        guard.0.demands.get_or_insert_default().push(demand);
+        self.has_demands.store(true, Ordering::Release);
+        guard.0.notified = true;
+        guard.0.wake(wakes);
+    }
+
+    /// What the task is to do at once, in the order in which it came.
+    #[inline]
+    pub fn take_demands(&self) -> Vec<Demand> {
+        if self.has_demands.load(Ordering::Acquire) { self.take_some_demands() } else { Vec::new() }
+    }
+
+    #[cold]
+    fn take_some_demands(&self) -> Vec<Demand> {
+        let mut guard = self.lock();
+        self.has_demands.store(false, Ordering::Release);
+        guard.0.demands.take().map_or_else(Vec::new, |demands| *demands)
     }
 
     /// As [`notify`](Outbox::notify), for who holds no lock.

@@ -97,7 +97,6 @@ impl World {
                         assert!(self.queues[consumer.queue].dead, "a consumer of a queue that lives is cancelled");
                         consumer.gone = true;
                     }
-                    Item::Close { reason } => panic!("closed: {reason}"),
                 }
             }
             self.connections[connection].inbox.append(&mut items);

@@ -56,7 +56,7 @@ const PREDECLARED: [(&str, ExchangeKind); 7] = [
 ];
 
 /// Internal, unlike the other predeclared ones.
-const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
+pub const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
 
 pub struct VHost {
     name: Arc<str>,

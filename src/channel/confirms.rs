@@ -36,6 +36,11 @@ struct Waiting {
 }
 
 impl Confirms {
+    /// Publishes that are neither confirmed nor refused.
+    pub fn unanswered(&self) -> u64 {
+        self.published - self.answered
+    }
+
     /// Counts publishes. Returns whether the channel is to be entered in the turn's list.
     #[inline]
     pub fn count(&mut self, publishes: u64) -> bool {

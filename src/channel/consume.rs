@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::ledger::{Delivered, DeliveredFrom};
 use super::methods::unimplemented;
 use super::publish::REPLY_TO_NAMES;
-use super::{Channel, Suspended};
+use super::{Channel, Suspended, trace};
 use crate::broker::arguments::{ConsumerArguments, Resource};
 use crate::broker::outbox::ConsumerSlot;
 use crate::broker::queue::{Got, NewConsumer, Queue, QueueDefinition};
@@ -117,6 +117,7 @@ impl Channel {
             slot,
             limiter: self.limiter.clone(),
             window_bytes: session.limits().consumer_window_bytes as usize,
+            arguments: (!consume.arguments.inner().is_empty()).then(|| Arc::new(consume.arguments.clone())),
         };
         let key = match queue.consume(new, &mut scratch.wakes) {
             Ok(key) => key,
@@ -232,6 +233,9 @@ impl Channel {
                 return Ok(());
             }
         };
+        if session.vhost.is_traced() {
+            trace::delivered(self.number, queue.name(), &run, session, scratch);
+        }
         let tag = self.take_tags(1);
         deliver::get_ok(&mut scratch.out, self.recipient(b"", session), tag, &run, remaining);
         if get.no_ack {

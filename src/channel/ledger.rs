@@ -65,8 +65,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    #[cfg(test)]
-    fn outstanding(&self) -> u64 {
+    /// Deliveries that are to be settled.
+    pub fn outstanding(&self) -> u64 {
         self.outstanding
     }
 

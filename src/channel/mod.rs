@@ -7,8 +7,10 @@ mod content;
 pub mod ledger;
 mod methods;
 mod publish;
+mod report;
 mod suspension;
 pub mod timeout;
+pub mod trace;
 mod transaction;
 
 use std::sync::Arc;

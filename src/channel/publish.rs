@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::content::{Incoming, check_header};
+use super::trace::{self, Traced};
 use super::transaction::{RoutedAgain, Staged};
 use super::{Channel, Mode};
 use crate::broker::dedup::Admission;
@@ -179,7 +180,8 @@ impl Channel {
         let routed =
             self.publish(whole.publish, whole.header.properties, Body::Borrowed(whole.body), session, scratch)?;
         match routed {
-            Some(way) if whole.body_at > 0 && template.is_worth_remembering() => {
+            // While messages are traced, each is looked at.
+            Some(way) if whole.body_at > 0 && !session.is_tracing && template.is_worth_remembering() => {
                 template.channel = self.number;
                 template.wire.clear();
                 template.wire.extend_from_slice(&data[..whole.body_at]);
@@ -241,6 +243,7 @@ impl Channel {
             properties,
             body_bytes,
         );
+        let vhost;
         let Routed { target, way, is_held_back, admission, again } = match (known, exchange) {
             (Some(Known::To(target)), _) if checked.more_keys.is_empty() => Routed::known(target),
             (Some(Known::HeldBack(target)), _) if checked.more_keys.is_empty() => Routed::held_back(target),
@@ -253,10 +256,22 @@ impl Channel {
                 let message =
                     message::Whole { properties: &view, table_depth, prefix: &scratch.prefix, body: body.bytes() };
                 let is_staged = matches!(self.mode, Mode::Transaction(_));
-                let through = (&*session.vhost, &mut session.routes);
+                vhost = session.vhost.clone();
+                let through = (&*vhost, &mut session.routes);
                 route(publish, message, &checked, &exchange, through, is_staged)
             }
         };
+        if session.is_tracing {
+            let routing_keys = [&[publish.routing_key], checked.more_keys.as_slice()].concat();
+            let traced = Traced {
+                channel: self.number,
+                exchange: publish.exchange,
+                routing_keys: &routing_keys,
+                properties,
+                body: body.bytes(),
+            };
+            trace::published(&traced, target, session, scratch);
+        }
         if is_held_back && view.has_bcc() {
             // It is routed once more, by all its keys.
             let properties = checked.with_bcc.as_deref().unwrap_or(view.as_bytes());

@@ -47,6 +47,7 @@ enum Item {
 const KEYS: &[(&str, Kind)] = &[
     ("listeners", Kind::List(Item::Listener)),
     ("data_dir", Kind::Text),
+    ("ctl_socket", Kind::Text),
     ("load_definitions", Kind::Text),
     ("definitions.skip_if_unchanged", Kind::Flag),
     ("vhosts", Kind::List(Item::Name)),

@@ -12,6 +12,22 @@ pub fn total_bytes() -> Option<u64> {
     Some(group_limits.fold(machine, u64::min))
 }
 
+/// What is assumed where the machine does not say how much memory it has.
+const ASSUMED_BYTES: u64 = 4 << 30;
+
+/// [`total_bytes`], or an assumption where that is not known.
+pub fn total_or_assumed_bytes() -> u64 {
+    total_bytes().unwrap_or(ASSUMED_BYTES)
+}
+
+/// Memory that the process has now, in bytes. `None` where the system does not say.
+pub fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
 fn meminfo_total_bytes(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

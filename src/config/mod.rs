@@ -35,6 +35,9 @@ pub struct Config {
     /// Where what outlives the process is kept; of one process at a time.
     #[serde(serialize_with = "path_as_text")]
     pub data_dir: PathBuf,
+    /// The local socket on which `leveret ctl` reaches the broker; `None` for `ctl.sock` in the data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ctl_socket: Option<PathBuf>,
     /// A file of definitions as JSON that is imported at each start, or a directory of such files.
     #[serde(serialize_with = "path_or_none", skip_serializing_if = "Option::is_none")]
     pub load_definitions: Option<PathBuf>,
@@ -200,6 +203,7 @@ impl Default for Config {
         Config {
             listeners: vec![DEFAULT_LISTENER.into()],
             data_dir: "leveret-data".into(),
+            ctl_socket: None,
             load_definitions: None,
             vhosts: vec!["/".into()],
             default_user: Some("guest".into()),

@@ -3,6 +3,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use crate::broker::alarm::Marks;
 
 /// Loads with this file, these variables and these flags.
 fn load(file: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Config, String> {
@@ -124,7 +125,7 @@ fn messages_leave_memory_from_a_share_of_the_watermark() {
         let config =
             from_file(&format!("[limits]\nmemory_paging_share = {text}\nmemory_high_watermark = 0.5")).unwrap();
         assert_eq!(config.limits.memory_paging_share, share);
-        assert_eq!(config.limits.memory_marks(1000), ((500.0 * share) as u64, 500));
+        assert_eq!(Marks::configured(&config.limits).memory_bytes(1000), ((500.0 * share) as u64, 500));
     }
     let config = from_variables(&[("LEVERET_LIMITS__MEMORY_PAGING_SHARE", "0.9")]).unwrap();
     assert_eq!(config.limits.memory_paging_share, 0.9);

@@ -9,6 +9,7 @@ use amq_protocol::protocol::{AMQPClass, channel, connection};
 use self::deliveries::Sent;
 use super::scratch::Scratch;
 use super::session::Session;
+use crate::broker::connections::ChannelReport;
 use crate::channel::{Channel, Suspended, Template, Whole, unimplemented};
 use crate::error::{Close, Fault, ReplyCode, Scope};
 use crate::storage::Epoch;
@@ -88,6 +89,10 @@ impl Dispatcher {
         if !self.session.is_access_current() {
             self.renew_access(scratch);
         }
+        if self.session.vhost.is_traced() != self.session.is_tracing {
+            self.session.is_tracing ^= true;
+            self.template.forget();
+        }
         while matches!(self.phase, Phase::Open | Phase::Closing) {
             if scratch.out.len() >= output_max {
                 return Ok(Processed { used: at, stopped: true });
@@ -146,6 +151,11 @@ impl Dispatcher {
     pub fn channel_mut(&mut self, number: u16) -> Option<&mut Channel> {
         let at = self.find(number).ok()?;
         Some(&mut self.channels[at])
+    }
+
+    /// The figures of all channels.
+    pub fn channel_reports(&self) -> Vec<ChannelReport> {
+        self.channels.iter().map(|channel| channel.report()).collect()
     }
 
     fn publish_alike(&mut self, data: &[u8], scratch: &mut Scratch) -> usize {

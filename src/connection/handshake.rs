@@ -20,12 +20,13 @@ use super::sasl::SaslError;
 use super::session::ClientCapabilities;
 use crate::broker::Broker;
 use crate::broker::admission::Admission;
+use crate::broker::connections::Client;
 use crate::broker::user::User;
 use crate::error::{Close, Fault, ReplyCode};
 use crate::limits::FRAME_MIN_BYTES;
 use crate::wire::frame::{self, FrameHead, HEARTBEAT, METHOD};
 use crate::wire::method;
-use crate::wire::table::TableLimits;
+use crate::wire::table::{self, TableLimits};
 
 /// A client that has been let in.
 pub struct Login {
@@ -70,16 +71,24 @@ pub struct Handshake<'a> {
     pub broker: Arc<Broker>,
     pub name: Arc<str>,
     pub peer: SocketAddr,
+    pub local: SocketAddr,
     /// Read and not yet used.
     input: Vec<u8>,
 }
 
 impl<'a> Handshake<'a> {
-    pub fn new(socket: &'a mut TcpStream, broker: Arc<Broker>, name: Arc<str>, peer: SocketAddr) -> Handshake<'a> {
-        Handshake { socket, broker, name, peer, input: Vec::new() }
+    /// Of `addresses` the first is the client's, the second the one that it has connected to.
+    pub fn new(
+        socket: &'a mut TcpStream,
+        broker: Arc<Broker>,
+        name: Arc<str>,
+        addresses: (SocketAddr, SocketAddr),
+    ) -> Handshake<'a> {
+        let (peer, local) = addresses;
+        Handshake { socket, broker, name, peer, local, input: Vec::new() }
     }
 
-    pub async fn run(&mut self) -> Result<Login, Refusal> {
+    pub async fn run(&mut self) -> Result<(Login, Client), Refusal> {
         self.protocol_header().await?;
         self.send(self.start()).await?;
         let AMQPClass::Connection(connection::AMQPMethod::StartOk(start_ok)) = self.before_tune().await? else {
@@ -98,7 +107,7 @@ impl<'a> Handshake<'a> {
         let frame_max = if tune_ok.frame_max == 0 { u32::MAX } else { tune_ok.frame_max };
         let open = self.open_method(frame_max as usize).await?;
         let admission = self.open(&open, &user).map_err(|fault| Refusal::Close(fault.caused_by(10, 40)))?;
-        Ok(Login {
+        let login = Login {
             name: self.name.clone(),
             broker: self.broker.clone(),
             admission,
@@ -107,7 +116,8 @@ impl<'a> Handshake<'a> {
             channel_max: tune_ok.channel_max,
             heartbeat_s: tune_ok.heartbeat,
             pipelined: std::mem::take(&mut self.input),
-        })
+        };
+        Ok((login, self.client(&start_ok)))
     }
 
     async fn protocol_header(&mut self) -> Result<(), Refusal> {
@@ -138,6 +148,18 @@ impl<'a> Handshake<'a> {
             mechanisms: self.broker.sasl.advertised().as_str().into(),
             locales: "en_US".into(),
         }))
+    }
+
+    /// Who has logged in.
+    fn client(&self, start_ok: &connection::StartOk) -> Client {
+        let mut properties = Vec::new();
+        table::encode(&mut properties, &start_ok.client_properties);
+        Client {
+            peer: self.peer.into(),
+            local: self.local.into(),
+            auth_mechanism: start_ok.mechanism.as_str().parse().ok(),
+            properties: properties.into(),
+        }
     }
 
     fn authenticate(

@@ -27,7 +27,8 @@ use self::dispatch::Dispatcher;
 use self::handshake::{Handshake, Login, Refusal};
 use self::run::{Ended, Runner};
 use self::session::Session;
-use crate::broker::{Broker, OpenConnection};
+use crate::broker::Broker;
+use crate::broker::connections::Client;
 use crate::error::Close;
 
 /// How long a socket is read on after the last word, so that the peer gets to read that word: closing a socket with
@@ -42,9 +43,11 @@ pub async fn serve(mut socket: TcpStream, peer: SocketAddr, broker: Arc<Broker>)
     if let Err(error) = socket.set_nodelay(true) {
         tracing::warn!("connection {name}: cannot set TCP_NODELAY: {error}");
     }
-    let Some(login) = shake_hands(&mut socket, &broker, name.clone(), peer).await else { return };
-    // The handshake's state is large and short-lived; what follows is boxed apart from it.
-    Box::pin(run(socket, login, broker)).await;
+    // What is large and short-lived is boxed, so that the task does not keep its room.
+    let addresses = (unmapped(peer), unmapped(local));
+    let let_in = Box::pin(shake_hands(&mut socket, &broker, name, addresses)).await;
+    let Some((login, client)) = let_in else { return };
+    Box::pin(run(socket, Box::new(login), Box::new(client), broker)).await;
 }
 
 /// A client that came over IPv4 to a socket of both families is shown with its IPv4 address.
@@ -52,11 +55,16 @@ fn unmapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-async fn shake_hands(socket: &mut TcpStream, broker: &Arc<Broker>, name: Arc<str>, peer: SocketAddr) -> Option<Login> {
+async fn shake_hands(
+    socket: &mut TcpStream,
+    broker: &Arc<Broker>,
+    name: Arc<str>,
+    (peer, local): (SocketAddr, SocketAddr),
+) -> Option<(Login, Client)> {
     let limits = &broker.config.limits;
-    let mut handshake = Handshake::new(socket, broker.clone(), name.clone(), peer);
+    let mut handshake = Handshake::new(socket, broker.clone(), name.clone(), (peer, local));
     match timeout(limits.handshake_timeout(), handshake.run()).await {
-        Ok(Ok(login)) => return Some(login),
+        Ok(Ok(let_in)) => return Some(let_in),
         Ok(Err(Refusal::Gone)) => {
             tracing::warn!("closing AMQP connection {name}: client closed the connection during the handshake");
         }
@@ -120,14 +128,14 @@ async fn drain_to_end(socket: &mut TcpStream) {
     while let Ok(1..) = socket.read(&mut buffer).await {}
 }
 
-async fn run(socket: TcpStream, login: Login, broker: Arc<Broker>) {
+/// What it is given is boxed: the task keeps the room of its arguments until it ends.
+async fn run(socket: TcpStream, login: Box<Login>, client: Box<Client>, broker: Arc<Broker>) {
     let id = broker.new_connection_id();
     let (heartbeat_s, pipelined) = (login.heartbeat_s, login.pipelined.clone());
-    let session = Session::new(login, id);
+    let session = Session::new(*login, id);
     let described = session.described();
-    let open =
-        OpenConnection { user: session.user.clone(), vhost: session.vhost.clone(), outbox: session.outbox.clone() };
-    broker.register(id, open, session.slot.as_ref().expect("a session begins with one"));
+    let opened = session.opened(*client, heartbeat_s);
+    broker.register(opened, session.slot.as_ref().expect("a session begins with one"));
     let mut runner = Runner::new(socket, Dispatcher::new(session), pipelined, heartbeat_s);
     let ended = runner.run().await;
     broker.unregister(id);

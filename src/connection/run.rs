@@ -22,7 +22,8 @@ use super::dispatch::{Dispatcher, Phase, Processed};
 use super::flow::Flow;
 use super::room::Room;
 use super::scratch::Scratch;
-use crate::broker::outbox::Item;
+use crate::broker::connections::{ConnectionState, Report, Traffic};
+use crate::broker::outbox::{Demand, Item};
 use crate::error::{Close, Fault, ReplyCode};
 use crate::limits::READ_BUFFER_BYTES;
 use crate::wire::frame::{FrameHead, HEARTBEAT_FRAME, OVERHEAD_BYTES};
@@ -66,6 +67,7 @@ pub struct Runner {
     room: Option<Arc<Room>>,
     /// When it last delivered something, if it has not been woken since.
     delivered_at: Option<Instant>,
+    traffic: Traffic,
 }
 
 /// Heartbeats both ways (specification, section 4.2.7). A tick every half interval sends one if nothing was written
@@ -124,6 +126,7 @@ impl Runner {
             flow: Flow::default(),
             room: None,
             delivered_at: None,
+            traffic: Traffic::default(),
         }
     }
 
@@ -231,6 +234,9 @@ impl Runner {
 
     /// Reads once, hands over what came, takes what there is to deliver, and writes.
     fn step(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<Step> {
+        for demand in self.dispatcher.session.outbox.take_demands() {
+            self.meet(demand, scratch);
+        }
         if let Err(close) = self.dispatcher.look_at_disk(scratch) {
             self.close(close, scratch);
         }
@@ -247,6 +253,42 @@ impl Runner {
         self.look_at_alarm(scratch);
         let written = self.write(cx, scratch)?;
         Ok(read.and(delivered).and(written))
+    }
+
+    /// Does what others have asked of this connection.
+    #[cold]
+    fn meet(&mut self, demand: Demand, scratch: &mut Scratch) {
+        match demand {
+            Demand::Report(answer) => answer(self.report(scratch)),
+            Demand::Close { reason } if self.dispatcher.phase == Phase::Open => {
+                let fault = Fault::connection(ReplyCode::ConnectionForced, reason);
+                self.close(fault.caused_by(0, 0), scratch);
+            }
+            Demand::Close { .. } => {}
+        }
+    }
+
+    fn report(&self, scratch: &Scratch) -> Report {
+        Report {
+            state: self.state(),
+            traffic: self.traffic,
+            unwritten_bytes: self.unwritten(scratch) as u64,
+            channels: self.dispatcher.channel_reports(),
+        }
+    }
+
+    fn state(&self) -> ConnectionState {
+        if self.dispatcher.phase != Phase::Open {
+            ConnectionState::Closing
+        } else if self.blocked {
+            ConnectionState::Blocked
+        } else if self.dispatcher.session.broker.alarm.is_on() {
+            ConnectionState::Blocking
+        } else if self.flow.is_paused() || self.room.is_some() {
+            ConnectionState::Flow
+        } else {
+            ConnectionState::Running
+        }
     }
 
     fn low_mark(&self) -> usize {
@@ -397,6 +439,8 @@ impl Runner {
         let mut rest = ReadBuf::new(&mut buffer[have..]);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest))?;
         let read = rest.filled().len();
+        self.traffic.received_bytes += read as u64;
+        self.traffic.reads += 1;
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.silent_ticks = 0;
         }
@@ -475,12 +519,6 @@ impl Runner {
             match item {
                 Item::Deliver { slot, run } => self.dispatcher.deliver(slot, run, scratch),
                 Item::Cancelled { slot } => self.dispatcher.consumer_cancelled(slot, scratch),
-                Item::Close { reason } => {
-                    let fault = Fault::connection(ReplyCode::ConnectionForced, reason);
-                    if self.dispatcher.phase == Phase::Open {
-                        self.close(fault.caused_by(0, 0), scratch);
-                    }
-                }
             }
         }
         self.dispatcher.report_sent(scratch);
@@ -523,6 +561,8 @@ impl Runner {
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Ready(Ok(n)) => {
                     self.written += n;
+                    self.traffic.sent_bytes += n as u64;
+                    self.traffic.writes += 1;
                     step = Step::Moved(0);
                     if let Some(heartbeat) = &mut self.heartbeat {
                         heartbeat.wrote = true;

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::broker::access::{Access, Caller};
 use crate::broker::admission::Admission;
+use crate::broker::connections::{Client, OpenConnection};
 use crate::broker::outbox::{ConsumerSlot, Item, Outbox};
 use crate::broker::queue::{ConsumerKey, HowReturned, Queue, Returned};
 use crate::broker::quota::{ChannelSlot, ConnectionSlot};
@@ -67,6 +69,8 @@ pub struct Session {
     pub exclusive_queues: Vec<Arc<Queue>>,
     /// It has published while an alarm was on, so it is to be blocked.
     pub published_during_alarm: bool,
+    /// Whether what is published is copied to the trace exchange; looked at once for each read.
+    pub is_tracing: bool,
     /// Channels that wait for the disk.
     pub waits: Waits,
     /// When deliveries are to be settled.
@@ -96,8 +100,25 @@ impl Session {
             routes,
             exclusive_queues: Vec::new(),
             published_during_alarm: false,
+            is_tracing: false,
             waits: Waits::default(),
             timeouts: Timeouts::default(),
+        }
+    }
+
+    /// The entry for the broker's list of open connections.
+    pub fn opened(&self, client: Client, heartbeat_s: u16) -> OpenConnection {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        OpenConnection {
+            id: self.id,
+            client,
+            vhost: self.vhost.clone(),
+            user: self.user.clone(),
+            connected_at_ms: now.as_millis() as u64,
+            frame_max: u32::try_from(self.frame_max).unwrap_or(u32::MAX),
+            channel_max: self.channel_max,
+            heartbeat_s,
+            outbox: self.outbox.clone(),
         }
     }
 

@@ -142,7 +142,7 @@ fn policy(policy: &Policy) -> Value {
 }
 
 fn queue(queue: &Queue) -> Value {
-    let definition = &queue.definition;
+    let definition = queue.definition_now();
     json!({
         "vhost": &*definition.vhost,
         "name": &*definition.name,

@@ -16,8 +16,6 @@ use crate::storage::store::Store;
 const MEMORY_INTERVAL: Duration = Duration::from_millis(100);
 /// Asking queues for memory may take so much of the time: one part of it.
 const SHRINK_SHARE: u32 = 10;
-/// What is assumed where the machine does not say how much memory it has.
-const ASSUMED_MEMORY_BYTES: u64 = 4 << 30;
 /// How often the disk is looked at, at least ...
 const DISK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// ... and at most, near the limit.
@@ -25,18 +23,17 @@ const DISK_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// No disk fills faster.
 const DISK_BYTES_PER_S: u64 = 2_000_000_000;
 
-fn total_memory_bytes() -> u64 {
-    memory::total_bytes().unwrap_or(ASSUMED_MEMORY_BYTES)
-}
-
 /// Has messages leave memory where they hold much of it, and raises the memory alarm while they hold more than the high
 /// watermark allows.
 pub async fn memory(broker: Arc<Broker>) {
-    let total = total_memory_bytes();
+    let total = memory::total_or_assumed_bytes();
     let durable_mark = broker.config.limits.durable_resident_bytes;
-    let (paging_mark, mark) = broker.config.limits.memory_marks(total);
-    tracing::info!("memory high watermark set to {} MiB of {} MiB", mark >> 20, total >> 20);
+    let mut told = None;
     loop {
+        let (paging_mark, mark) = broker.alarm.marks().memory_bytes(total);
+        if told.replace(mark) != Some(mark) {
+            tracing::info!("memory high watermark set to {} MiB of {} MiB", mark >> 20, total >> 20);
+        }
         sleep(MEMORY_INTERVAL).await;
         let used = chunk::bytes_in_memory() as u64;
         if broker.alarm.set_memory(used >= mark) {
@@ -69,10 +66,14 @@ async fn shrink(broker: &Arc<Broker>, excess_bytes: u64, leaving: Leaving) -> Du
 
 /// Raises the disk alarm while less is free than the limit asks for.
 pub async fn disk(broker: Arc<Broker>, store: Arc<Store>) {
-    let limit = broker.config.limits.disk_free_limit.bytes_of(total_memory_bytes());
-    tracing::info!("disk free limit set to {} MB", limit / 1_000_000);
+    let total = memory::total_or_assumed_bytes();
     let mut is_known = true;
+    let mut told = None;
     loop {
+        let limit = broker.alarm.marks().disk_free_limit.bytes_of(total);
+        if told.replace(limit) != Some(limit) {
+            tracing::info!("disk free limit set to {} MB", limit / 1_000_000);
+        }
         let store = store.clone();
         let found = blocking(move || store.free_bytes()).await;
         let was_known = std::mem::replace(&mut is_known, matches!(found, Ok(Some(_))));

@@ -284,6 +284,7 @@ mod queue {
                     slot,
                     limiter: ChannelLimiter::new(0),
                     window_bytes: 256 * 1024,
+                    arguments: None,
                 };
                 queue.consume(new, &mut wakes).unwrap_or_else(|_| panic!("the queue takes consumers"))
             })

@@ -8,6 +8,7 @@
 mod bad_input;
 mod check;
 mod conformance;
+mod ctl;
 mod durability;
 mod kill;
 mod lapin;

@@ -4,13 +4,14 @@ use amq_protocol::types::FieldTable;
 use serde_json::json;
 
 use super::*;
-use crate::broker::outbox::{Item, Outbox};
+use crate::broker::ConnectionId;
+use crate::broker::connections::OpenConnection;
+use crate::broker::outbox::{Demand, Outbox};
 use crate::broker::password::HashingAlgorithm;
 use crate::broker::permission::Right;
 use crate::broker::test_rows::Rows;
 use crate::broker::user::{PasswordHash, UserDefinition, UserLimits};
 use crate::broker::vhost::{ExchangeDeclare, QueueDeclare};
-use crate::broker::{ConnectionId, OpenConnection};
 use crate::config::Config;
 use crate::storage::log::Entry;
 
@@ -311,18 +312,17 @@ fn a_user_takes_its_permissions_along_in_one_step() {
 
 /// What a connection finds in its outbox: the reasons for which it is to close.
 fn reasons(outbox: &Outbox) -> Vec<String> {
-    let mut items = Default::default();
-    outbox.take(&mut items);
-    let reason = |item| if let Item::Close { reason } = item { Some(reason) } else { None };
-    items.into_iter().filter_map(reason).collect()
+    let reason = |demand| if let Demand::Close { reason } = demand { Some(reason) } else { None };
+    outbox.take_demands().into_iter().filter_map(reason).collect()
 }
 
 /// Enters a connection of a user, and returns its outbox.
 fn enter(broker: &Broker, user: &str, vhost: &str) -> (Arc<Outbox>, crate::broker::admission::Admission) {
     let admission = broker.admit(&broker.users.get(user).unwrap(), vhost).unwrap();
     let outbox: Arc<Outbox> = Arc::default();
-    let open = OpenConnection { user: admission.user.clone(), vhost: admission.vhost.clone(), outbox: outbox.clone() };
-    broker.register(broker.new_connection_id(), open, &admission.slot);
+    let (user, vhost) = (admission.user.clone(), admission.vhost.clone());
+    let open = OpenConnection::for_test(broker.new_connection_id(), user, vhost, outbox.clone());
+    broker.register(open, &admission.slot);
     (outbox, admission)
 }
 
@@ -355,11 +355,8 @@ fn who_was_let_in_before_the_user_or_virtual_host_went_is_closed_when_it_is_ente
     let register = |admission: &crate::broker::admission::Admission| {
         let outbox: Arc<Outbox> = Arc::default();
         let (user, vhost) = (admission.user.clone(), admission.vhost.clone());
-        broker.register(
-            broker.new_connection_id(),
-            OpenConnection { user, vhost, outbox: outbox.clone() },
-            &admission.slot,
-        );
+        let open = OpenConnection::for_test(broker.new_connection_id(), user, vhost, outbox.clone());
+        broker.register(open, &admission.slot);
         reasons(&outbox)
     };
     broker.delete_vhost("v").unwrap();

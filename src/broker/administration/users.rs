@@ -53,7 +53,7 @@ impl Broker {
         self.users.remove(name);
         self.permissions.remove_user(name);
         self.define(changes);
-        self.close_connections(|open| open.user.name == user.name, &deleted_reason(name));
+        self.connections.close(|open| open.user.name == user.name, usize::MAX, &deleted_reason(name));
         tracing::info!("Deleted user '{name}'");
         Ok(())
     }

@@ -91,7 +91,7 @@ impl Broker {
         self.permissions.remove_vhost(name);
         self.define(changes);
         drop(hold);
-        self.close_connections(|open| Arc::ptr_eq(&open.vhost, &vhost), &vhost.deleted_reason());
+        self.connections.close(|open| Arc::ptr_eq(&open.vhost, &vhost), usize::MAX, &vhost.deleted_reason());
         tracing::info!("Deleted vhost '{name}'");
         Ok(())
     }

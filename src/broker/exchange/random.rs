@@ -63,7 +63,7 @@ pub fn validate_local(routing_key: &[u8], destination: &Destination) -> Result<(
     }
     match destination {
         Destination::Exchange(_) => Err(Fault::precondition_failed("Destination not found")),
-        Destination::Queue(queue) => match QueueType::of(&queue.definition.arguments) {
+        Destination::Queue(queue) => match QueueType::of(&queue.arguments()) {
             QueueType::Classic => Ok(()),
             other => {
                 let name = other.rabbit_name();

@@ -185,6 +185,20 @@ impl AppliedPolicies {
         self.policy.is_some() || self.operator.is_some()
     }
 
+    /// The settings of both as one, as RabbitMQ shows them (`effective_policy_definition`): where both set a number, the
+    /// lesser counts, and what else the operator's policy sets.
+    pub fn definition(&self) -> Map<String, Value> {
+        let settings = |policy: &Option<Arc<Policy>>| policy.as_ref().map(|policy| policy.definition.clone());
+        let mut merged = settings(&self.policy).unwrap_or_default();
+        for (name, limit) in settings(&self.operator).unwrap_or_default() {
+            match (merged.get(&name).and_then(Value::as_i64), limit.as_i64()) {
+                (Some(own), Some(limit)) if own <= limit => {}
+                _ => _ = merged.insert(name, limit),
+            }
+        }
+        merged
+    }
+
     /// Whether the same two policies apply: not only equal ones, so that a policy that was set again counts as another.
     pub fn is_same(&self, other: &AppliedPolicies) -> bool {
         let pointer = |policy: &Option<Arc<Policy>>| policy.as_ref().map(Arc::as_ptr);

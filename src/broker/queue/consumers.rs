@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use amq_protocol::types::FieldTable;
 use smallvec::SmallVec;
 
 use super::limiter::ChannelLimiter;
@@ -33,6 +34,8 @@ pub struct NewConsumer {
     pub limiter: Arc<ChannelLimiter>,
     /// Bytes that may be assigned to it and not yet written to its socket's buffer.
     pub window_bytes: usize,
+    /// As the client gave them, for who lists consumers; `None` for none.
+    pub arguments: Option<Arc<FieldTable>>,
 }
 
 pub struct Consumer {
@@ -135,6 +138,17 @@ impl Consumers {
     /// Whether only one consumer is served at a time.
     pub fn is_single_active(&self) -> bool {
         self.single.is_some()
+    }
+
+    /// The consumer that is served, where only one is.
+    pub fn single_active(&self) -> Option<&Consumer> {
+        let index = self.single.as_ref()?.active?;
+        self.slab.get(index as usize)?.as_ref()
+    }
+
+    /// Whether a consumer is served at all.
+    pub fn is_active(&self, consumer: &Consumer) -> bool {
+        self.single.is_none() || self.single_active().is_some_and(|active| active.id == consumer.id)
     }
 
     /// Where only one is served: lets the one with the highest priority, and of these the first, take over. One who is

@@ -29,6 +29,11 @@ impl ChannelLimiter {
         })
     }
 
+    /// The `global` prefetch; 0 is none.
+    pub fn prefetch(&self) -> u32 {
+        self.prefetch.load(Ordering::Relaxed)
+    }
+
     fn limit(&self) -> u32 {
         let prefetch = self.prefetch.load(Ordering::SeqCst);
         let limit = |n: u32| if n == 0 { u32::MAX } else { n };

@@ -15,6 +15,7 @@ mod expiry;
 mod lanes;
 mod leaving;
 pub mod limiter;
+mod listing;
 #[cfg(test)]
 mod model_tests;
 mod overflow;
@@ -33,6 +34,7 @@ use amq_protocol::types::FieldTable;
 pub use self::consumers::{ConsumerKey, NewConsumer};
 pub use self::leaving::Leaving;
 use self::limiter::ChannelLimiter;
+pub use self::listing::{ConsumerEntry, QueueFigures};
 pub(in crate::broker) use self::rules::Dying;
 pub use self::state::{HowReturned, HowSettled, Returned};
 use self::state::{QueueState, Remains};

@@ -85,6 +85,7 @@ impl World {
             slot: slot as u32,
             limiter: limiter.clone(),
             window_bytes: if is_wide { usize::MAX } else { 3000 },
+            arguments: None,
         };
         self.consumers.push(Consumer {
             connection,

@@ -196,6 +196,8 @@ impl VHost {
                     // One at a time, under the topology mutex.
                     let _operation = operation.is_none().then(|| self.operation());
                     queue.replace_arguments(declared.arguments);
+                    // Some policies are for queues of one type only.
+                    queue.apply_policies(self.policies_for_queue(&queue.definition_now()));
                 }
             }
         }

@@ -235,7 +235,7 @@ impl VHost {
         }
         drop(operation);
         for queue in self.queues() {
-            let applied = self.policies_for_queue(&queue.definition);
+            let applied = self.policies_for_queue(&queue.definition_now());
             if !applied.is_same(&queue.applied_policies()) {
                 queue.apply_policies(applied);
             }

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::Dispatcher;
 use crate::broker::outbox::ConsumerSlot;
+use crate::channel::trace;
 use crate::connection::scratch::Scratch;
 use crate::storage::chunk::Run;
 
@@ -32,6 +33,10 @@ impl Dispatcher {
         }
         let Some(consumer) = self.session.consumer(slot) else { return };
         let Ok(at) = self.find(consumer.channel) else { return };
+        if self.session.vhost.is_traced() {
+            let (channel, queue) = (consumer.channel, consumer.queue.clone());
+            trace::delivered(channel, queue.name(), &run, &mut self.session, scratch);
+        }
         let sent = self.sent.get_or_insert_with(|| Sent { slot, bytes: 0, settled: SmallVec::new() });
         sent.bytes += run.bytes();
         if let Some(settled) = self.channels[at].deliver(slot, run, &self.session, &mut scratch.out) {

@@ -136,7 +136,6 @@ impl Peer {
                         self.dispatcher.report_sent(scratch);
                     }
                     Some(Item::Cancelled { slot }) => self.dispatcher.consumer_cancelled(slot, scratch),
-                    Some(Item::Close { reason }) => panic!("{reason}"),
                     None => break,
                 }
             }

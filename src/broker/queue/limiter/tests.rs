@@ -30,6 +30,7 @@ fn queue_with_consumer(limiter: &Arc<ChannelLimiter>, outbox: &Arc<Outbox>) -> A
         slot: 0,
         limiter: limiter.clone(),
         window_bytes: 1000,
+        arguments: None,
     };
     queue.consume(consumer, &mut Wakes::default()).expect("the queue lets it in");
     queue

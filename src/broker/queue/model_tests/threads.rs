@@ -87,6 +87,7 @@ impl Consumer<'_> {
                 slot,
                 limiter: shared.limiter.clone(),
                 window_bytes: Consume::PLAIN.window_bytes,
+                arguments: None,
             };
             queue.consume(new, &mut Wakes::default()).expect("the queue lets it in")
         };

@@ -43,6 +43,7 @@ impl Client {
             slot,
             limiter: self.limiter.clone(),
             window_bytes: how.window_bytes,
+            arguments: None,
         };
         queue.consume(new, &mut Wakes::default())
     }

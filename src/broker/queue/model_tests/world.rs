@@ -163,9 +163,7 @@ impl World {
             let mut items = VecDeque::new();
             connection.outbox.take(&mut items);
             for item in &items {
-                let (Item::Deliver { slot, .. } | Item::Cancelled { slot }) = item else {
-                    return Err(format!("{item:?} from queue {queue}"));
-                };
+                let (Item::Deliver { slot, .. } | Item::Cancelled { slot }) = item;
                 let id = *slot as ConsumerId;
                 let consumer = &mut self.model.consumers[id];
                 ensure!(consumer.channel / CHANNELS_EACH == number, "consumer {id} is not of connection {number}");
@@ -254,6 +252,7 @@ impl World {
             slot: id as u32,
             limiter: self.channels[channel].limiter.clone(),
             window_bytes: how.window_bytes,
+            arguments: None,
         };
         let excludes = |id: ConsumerId| how.exclusive || self.model.consumers[id].how.exclusive;
         let refused = self.model.live_consumers(queue).any(excludes);
