@@ -229,7 +229,6 @@ fn what_is_refused_is_not_confirmed_and_what_was_before_it_is_published() {
 }
 
 #[test]
-#[ignore = "the length of a queue is not limited yet"]
 fn a_full_queue_that_rejects_is_a_nack() {
     let mut peer = confirming();
     let queue = unique("full");

@@ -277,7 +277,7 @@ fn a_dead_letter_exchange_is_named_by_a_string() {
 fn arguments_of_other_kinds_of_queue_are_refused() {
     let mut peer = Peer::connect();
     for (name, value) in
-        [("x-delivery-limit", i(3)), ("x-max-age", s("1D")), ("x-dead-letter-strategy", s("at-least-once"))]
+        [("x-quorum-initial-group-size", i(3)), ("x-max-age", s("1D")), ("x-max-in-memory-length", i(1))]
     {
         let queue = unique("kind");
         let text = format!(

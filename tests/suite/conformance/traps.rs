@@ -535,7 +535,6 @@ fn gets_and_purges_take_exactly_their_count_out_of_a_run() {
 }
 
 #[test]
-#[ignore = "the length of a queue is not limited yet"]
 fn a_full_queue_drops_exactly_its_surplus() {
     let mut peer = Peer::connect();
     let queue = unique("full");
@@ -546,7 +545,6 @@ fn a_full_queue_drops_exactly_its_surplus() {
 }
 
 #[test]
-#[ignore = "messages have no priorities yet"]
 fn the_priority_of_a_message_is_its_own() {
     let mut peer = Peer::connect();
     let queue = unique("priorities");
@@ -563,7 +561,6 @@ fn the_priority_of_a_message_is_its_own() {
 
 /// The third message of a run expires, the first does not; and nothing expires behind a head that stays.
 #[test]
-#[ignore = "messages do not expire yet"]
 fn the_expiration_of_a_message_is_its_own() {
     let mut peer = Peer::connect();
     let queue = unique("expiring");

@@ -202,7 +202,6 @@ fn credit_comes_back_at_commit() {
 }
 
 #[test]
-#[ignore = "the length of a queue is not limited yet"]
 fn a_message_that_is_refused_at_commit() {
     let (mut peer, _) = transactional(&[]);
     let queue = unique("full");
