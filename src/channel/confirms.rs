@@ -127,7 +127,8 @@ impl Confirms {
                 self.answer_alike(outcome, refused - 1, channel, out);
             }
             let mut last = refused;
-            while self.refused.pop_front_if(|next| *next == last + 1 && *next <= through).is_some() {
+            while self.refused.front().is_some_and(|next| *next == last + 1 && *next <= through) {
+                self.refused.pop_front();
                 last += 1;
             }
             self.answer_alike(Outcome::Refused, last, channel, out);

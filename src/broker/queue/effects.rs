@@ -85,7 +85,7 @@ impl Effects {
 }
 
 impl Wanted {
-    fn ask_store(self: Box<Self>, queue: &Arc<Queue>, store: &Store) {
+    fn ask_store(self, queue: &Arc<Queue>, store: &Store) {
         for (level, first_seq, end_seq) in self.released {
             store.cold.release_spilled(queue.id.lane(level), first_seq, end_seq);
         }
