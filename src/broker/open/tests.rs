@@ -259,7 +259,8 @@ fn a_queue_that_is_too_long_at_start_drops_its_head_before_anybody_uses_it() {
 fn a_queue_that_nobody_uses_after_the_start_expires() {
     let rows = rows_with(&[vhost(), queue_with(1, "q", "x-expires", 100)]);
     let worker = Worker::new(Clock::manual(1_000));
-    let broker = Broker::open_attended(Config::default(), rows.store.clone(), rows.recovered(), worker.clone()).unwrap();
+    let broker =
+        Broker::open_attended(Config::default(), rows.store.clone(), rows.recovered(), worker.clone()).unwrap();
     let vhost = broker.vhost("/").unwrap();
     worker.clock.set(1_099);
     worker.attend_due(10);
