@@ -93,6 +93,7 @@ impl Broker {
         rebuilt.put_configured_users(&config, is_first_start);
         rebuilt.grant_permissions(&config, is_first_start);
         rebuilt.tidy();
+        rebuilt.resume_queues();
         let Rebuilt { users, permissions, vhosts, global_parameters, worker, .. } = rebuilt;
         let (vhosts, store) = (vhosts.into_iter(), Some(store));
         Ok(Broker::build(config, users, permissions, vhosts, global_parameters, worker, store))
@@ -343,6 +344,13 @@ impl<'a> Rebuilt<'a> {
             self.users.put(user.clone());
             self.changes.push(Definition::User(user).put());
         }
+    }
+
+    /// Only once all is there that dead letters may go to.
+    fn resume_queues(&self) {
+        let mut queues: Vec<&Arc<Queue>> = self.queues.values().collect();
+        queues.sort_unstable_by_key(|queue| queue.id);
+        queues.into_iter().for_each(|queue| queue.resume());
     }
 
     /// Logs what has changed, and drops what nobody refers to.

@@ -12,6 +12,7 @@ mod crash;
 mod durable;
 mod messages;
 mod publishing;
+mod rules;
 mod topology;
 mod work;
 

@@ -11,8 +11,9 @@ use super::committer::CommitError;
 use super::full::Refused;
 use super::janitor::{Extent, JanitorError};
 use super::loader::{self, Loader};
-use super::log::Work;
+use super::log::{Contents, Entry, Work};
 use super::open::{Engine, Options, open_engine};
+use super::record::flags;
 use super::recovery::OpenError;
 use super::sim_disk::SimDisk;
 use super::store::{Cold, ColdTarget, LoadRequest, Loaded, Recovered, SpillRequest, Store};
@@ -39,6 +40,45 @@ pub(crate) enum Committed {
 struct Driven {
     engine: Engine,
     refused: Option<Refused>,
+    taken: Option<Vec<Taken>>,
+}
+
+/// What an epoch says of messages, noted before it is written.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub epoch: Epoch,
+    /// Persistent messages, each with where it enters, the time to live there, and when it was published.
+    pub enqueued: Vec<Entering>,
+    pub settled: Vec<(QueueId, u64, u64)>,
+    pub returned: Vec<(QueueId, u64, u64, u32)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entering {
+    pub queue: QueueId,
+    pub seq: u64,
+    pub ttl_ms: Option<u64>,
+    pub time_ms: u64,
+    pub record: Vec<u8>,
+}
+
+impl Taken {
+    fn of(epoch: Epoch, contents: &Contents) -> Taken {
+        let mut enqueued = Vec::new();
+        for entry in &contents.entries {
+            let Entry::Enqueue { chunk, targets } = entry else { continue };
+            for (target, index) in targets.iter().flat_map(|target| (0..chunk.records()).map(move |i| (target, i))) {
+                if chunk.record(index).flags() & flags::PERSISTENT != 0 {
+                    let record = chunk.bytes_of(index, index + 1).to_vec();
+                    let (seq, time_ms) = (target.first_seq + u64::from(index), chunk.time_ms());
+                    enqueued.push(Entering { queue: target.queue, seq, ttl_ms: target.ttl_ms, time_ms, record });
+                }
+            }
+        }
+        let settled = contents.settled.iter().flat_map(|(id, all)| all.iter().map(move |&(a, b)| (id, a, b)));
+        let returned = contents.returned.iter().flat_map(|(id, all)| all.iter().map(move |(a, b, n)| (id, a, b, n)));
+        Taken { epoch, enqueued, settled: settled.collect(), returned: returned.collect() }
+    }
 }
 
 pub(crate) struct Stepped {
@@ -71,7 +111,7 @@ impl Stepped {
         let (engine, recovered) = open_engine(disk.clone(), options)?;
         let (log, loader) = (engine.core.log.clone(), engine.loader.clone());
         let stepped = Arc::new(Stepped {
-            driven: Mutex::new(Driven { engine, refused: None }),
+            driven: Mutex::new(Driven { engine, refused: None, taken: None }),
             loader,
             load_bytes: AtomicUsize::new(usize::MAX),
             interrupt_in: AtomicUsize::new(0),
@@ -81,6 +121,16 @@ impl Stepped {
         let store = Store::of_parts(log, cold, options.queue_resident_bytes, disk);
         STEPPED.set(Arc::downgrade(&stepped));
         Ok((stepped, store, recovered))
+    }
+
+    /// From now on notes what each epoch says of messages.
+    pub(crate) fn take_notes(&self) {
+        self.driven.lock().unwrap().taken = Some(Vec::new());
+    }
+
+    /// What was noted since this was last asked.
+    pub(crate) fn notes(&self) -> Vec<Taken> {
+        self.driven.lock().unwrap().taken.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Queues get about so much at once.
@@ -164,6 +214,9 @@ impl Driven {
     fn commit(&mut self, sync: bool) -> Result<(), Crashed> {
         let core = &self.engine.core;
         let Some(Work::Write { epoch, contents, .. }) = core.log.take_now(sync) else { return Ok(()) };
+        if let Some(taken) = &mut self.taken {
+            taken.push(Taken::of(epoch, &contents));
+        }
         match self.engine.committer.commit(epoch, &contents, sync) {
             Err(CommitError::Full) => {
                 self.refused = Some(Refused::new(core, epoch, contents));
@@ -198,7 +251,10 @@ impl Asked {
 impl Cold for Asked {
     fn load(&self, request: LoadRequest) {
         self.ask(|stepped| {
-            let max_bytes = request.max_bytes.min(stepped.load_bytes.load(Ordering::Relaxed));
+            let max_bytes = match request.max_bytes {
+                usize::MAX => usize::MAX,
+                most => most.min(stepped.load_bytes.load(Ordering::Relaxed)),
+            };
             stepped.loader.load(LoadRequest { max_bytes, ..request });
         });
     }

@@ -1,4 +1,4 @@
-use amq_protocol::types::FieldTable;
+use amq_protocol::types::{AMQPValue, FieldTable};
 
 use super::*;
 use crate::broker::exchange::{ExchangeDefinition, ExchangeKind};
@@ -7,6 +7,7 @@ use crate::broker::user::PasswordHash;
 use crate::config::Secret;
 use crate::storage::log::Entry;
 use crate::storage::store::ColdRange;
+use crate::time::Clock;
 
 const HERE: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -42,6 +43,13 @@ fn queue(id: u64, name: &str) -> Definition {
         arguments: FieldTable::default(),
     };
     Definition::Queue { id: QueueId(id), definition }
+}
+
+fn queue_with(id: u64, name: &str, argument: &str, number: i64) -> Definition {
+    let Definition::Queue { id, definition } = queue(id, name) else { unreachable!("it is a queue") };
+    let mut arguments = FieldTable::default();
+    arguments.insert(argument.into(), AMQPValue::LongLongInt(number));
+    Definition::Queue { id, definition: QueueDefinition { arguments, ..definition } }
 }
 
 fn binding(source: &str, id: u64, key: &str) -> Definition {
@@ -233,6 +241,33 @@ fn messages_of_queues_that_are_not_there_are_dropped() {
     let dropped = |entry: &Entry| matches!(entry, Entry::DropQueue(QueueId(2)));
     let logged = rows.take();
     assert!(logged.len() == 1 && dropped(&logged[0]), "{logged:?}");
+}
+
+#[test]
+fn a_queue_that_is_too_long_at_start_drops_its_head_before_anybody_uses_it() {
+    let rows = rows_with(&[vhost(), queue_with(1, "q", "x-max-length", 2)]);
+    let range = ColdRange { first_seq: 0, end_seq: 5, count: 5, bytes: 100, redelivered: false };
+    let waiting = RecoveredQueue { may_expire: false, next_seq: 5, waiting: vec![range] };
+    let queues = HashMap::from([(QueueId(1), waiting)]);
+    let recovered = Recovered { queues, ..rows.recovered() };
+    let broker = Broker::open(Config::default(), rows.store.clone(), recovered).unwrap();
+    let queue = broker.vhost("/").unwrap().find_queue("q").unwrap();
+    assert_eq!(queue.counts().0, 2);
+}
+
+#[test]
+fn a_queue_that_nobody_uses_after_the_start_expires() {
+    let rows = rows_with(&[vhost(), queue_with(1, "q", "x-expires", 100)]);
+    let worker = Worker::new(Clock::manual(1_000));
+    let broker =
+        Broker::open_attended(Config::default(), rows.store.clone(), rows.recovered(), worker.clone()).unwrap();
+    let vhost = broker.vhost("/").unwrap();
+    worker.clock.set(1_099);
+    worker.attend_due(10);
+    assert!(vhost.find_queue("q").is_some());
+    worker.clock.set(1_100);
+    worker.attend_due(10);
+    assert!(vhost.find_queue("q").is_none());
 }
 
 #[test]

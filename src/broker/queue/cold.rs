@@ -16,6 +16,8 @@ pub struct Range {
     /// Of their records; nearly so once a part has been loaded again.
     pub bytes: u64,
     pub redelivered: bool,
+    /// At least so often were they returned, which the disk may not know yet.
+    pub returns: u32,
     /// Whether the journal has some of them.
     pub logged: bool,
     /// Whether some of them were spilled.
@@ -32,18 +34,24 @@ impl Range {
             count: u64::from(run.count),
             bytes: run.bytes() as u64,
             redelivered: run.redelivered,
+            returns: 0,
             logged: run.epoch.is_some(),
             spilled,
             _charge: RangeCharge::new(),
         }
     }
 
+    /// What stands for a run that comes back without its bytes.
+    pub fn of_returned(run: &Run) -> Range {
+        Range { returns: run.returns, ..Range::of_run(run, false) }
+    }
+
     /// What stands for messages that were found on disk at start.
     pub fn recovered(found: &store::ColdRange) -> Range {
         let store::ColdRange { first_seq, end_seq, count, bytes, redelivered } = *found;
         assert!(0 < count && count <= end_seq - first_seq, "each message has a position of its own: {found:?}");
-        let (logged, spilled, _charge) = (true, false, RangeCharge::new());
-        Range { first_seq, end_seq, count, bytes, redelivered, logged, spilled, _charge }
+        let (returns, logged, spilled, _charge) = (0, true, false, RangeCharge::new());
+        Range { first_seq, end_seq, count, bytes, redelivered, returns, logged, spilled, _charge }
     }
 
     /// Takes over what follows without a gap.
@@ -67,7 +75,7 @@ impl Range {
     }
 
     fn continues_with(&self, next: &Range) -> bool {
-        self.end_seq == next.first_seq && self.redelivered == next.redelivered
+        self.end_seq == next.first_seq && self.redelivered == next.redelivered && self.returns == next.returns
     }
 }
 

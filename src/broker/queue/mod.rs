@@ -292,6 +292,17 @@ impl Queue {
         state.assign(&mut wakes);
     }
 
+    /// Does what is due for what was found at start, once everything else is there: what expires and what is too many would
+    /// wait for somebody to use the queue.
+    pub(in crate::broker) fn resume(&self) {
+        let mut state = self.lock();
+        if state.rules.is_some() {
+            let mut wakes = Wakes::default();
+            state.look_at_limits(&mut wakes);
+            state.assign(&mut wakes);
+        }
+    }
+
     /// The arguments that hold now.
     pub fn arguments(&self) -> Arc<FieldTable> {
         let redeclared = self.redeclared.read().unwrap_or_else(PoisonError::into_inner);

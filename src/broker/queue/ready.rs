@@ -123,7 +123,7 @@ impl Ready {
     /// Puts messages back to their original positions.
     pub fn put_back(&mut self, mut run: Run) {
         if !run.has_bytes() {
-            return self.insert_cold(Range::of_run(&run, false));
+            return self.insert_cold(Range::of_returned(&run));
         }
         if run.pins_dead_bytes() {
             run = run.copied_out();
@@ -280,14 +280,14 @@ impl Ready {
             loaded.runs.into_iter().for_each(Run::settle);
             return 0;
         };
-        let redelivered = range.redelivered;
+        let (redelivered, returns) = (range.redelivered, range.returns);
         let (cold_messages, cold_bytes) = (range.count, range.bytes);
         let (mut count, mut bytes, mut end_seq) = (0, 0, loaded.from_seq);
         for mut run in loaded.runs {
             assert!(run.has_bytes(), "what was loaded is in memory");
             assert!(end_seq <= run.first_seq && run.end_seq() <= loaded.through_seq.min(range.end_seq));
             (count, bytes, end_seq) = (count + u64::from(run.count), bytes + run.bytes() as u64, run.end_seq());
-            run.redelivered = redelivered;
+            (run.redelivered, run.returns) = (redelivered, run.returns.max(returns));
             self.count_in(&run);
             self.placed.insert(run.first_seq, run);
         }

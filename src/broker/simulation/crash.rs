@@ -23,7 +23,7 @@ use crate::storage::store::{Recovered, Store};
 
 const CONNECTIONS: usize = 3;
 
-type Opened = (Arc<SimDisk>, Arc<Stepped>, Arc<Store>, Recovered);
+pub type Opened = (Arc<SimDisk>, Arc<Stepped>, Arc<Store>, Recovered);
 
 fn options(random: &mut Random) -> Options {
     Options {
@@ -36,7 +36,7 @@ fn options(random: &mut Random) -> Options {
 }
 
 /// Opens the disk, which may fail again meanwhile.
-fn open(mut disk: Arc<SimDisk>, random: &mut Random) -> Opened {
+pub fn open(mut disk: Arc<SimDisk>, random: &mut Random) -> Opened {
     let options = options(random);
     for attempt in 0.. {
         if attempt < 5 && random.one_in(3) {

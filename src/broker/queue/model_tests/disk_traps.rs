@@ -4,12 +4,14 @@ use crate::broker::queue::Leaving;
 use std::sync::Arc;
 use std::task::Waker;
 
+use amq_protocol::types::{AMQPValue, FieldTable};
+
 use super::commands::Consume;
 use super::traps::{Client, ids, returned};
 use super::{chunk_with, definition};
 use crate::broker::ConnectionId;
 use crate::broker::outbox::{Outbox, Wakes};
-use crate::broker::queue::{Got, HowReturned, Queue, Returned, Surroundings};
+use crate::broker::queue::{Got, HowReturned, Queue, QueueDefinition, Returned, Surroundings};
 use crate::storage::Epoch;
 use crate::storage::chunk::Run;
 use crate::storage::store::memory::MemoryDisk;
@@ -395,6 +397,25 @@ fn a_delivery_that_forgot_its_bytes_is_settled_or_comes_back() {
     stand.requeue(back);
     assert_eq!((stand.on_disk().0, stand.hot()), (1, 0));
     assert_eq!(stand.drain(), [(1, true)]);
+}
+
+/// What is read back from disk does not have it yet.
+#[test]
+fn a_return_is_counted_before_it_is_written_where_the_bytes_were_forgotten() {
+    let (disk, store) = MemoryDisk::open(1 << 20, 3);
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let definition = QueueDefinition { arguments, ..definition("q", true, false) };
+    let queue = Queue::with_store(definition, Queue::new_id(), &store);
+    let stand = Stand { disk, store, queue };
+    stand.enqueue_of(0..1, 2000);
+    let mut run = stand.got();
+    stand.sync();
+    run.forget_bytes();
+    stand.requeue(run);
+    assert!(matches!(stand.get(), Got::Loading));
+    stand.answer_all();
+    assert_eq!(stand.got().returns, 1);
 }
 
 #[test]
