@@ -70,10 +70,11 @@ pub fn priorities(stand: &Stand) -> Result<Vec<Figure>> {
     empty_and_not(stand, &plain, &Load { arguments: vec![highest], ..plain.clone() })
 }
 
-/// Messages that may expire are no queue's choice, so those of the plain queue have none of it.
+/// Messages that may expire do so in every queue. Those of the plain queue have another property, at random as well: that
+/// no two messages are alike costs more than what they say.
 pub fn expiration(stand: &Stand) -> Result<Vec<Figure>> {
-    let plain = stand.load();
-    empty_and_not(stand, &plain, &Load { expirations: 10_000, ..plain.clone() })
+    let plain = Load { priorities: PRIORITIES, ..stand.load() };
+    empty_and_not(stand, &plain, &Load { priorities: 0, expirations: 10_000, ..plain.clone() })
 }
 
 /// A load over the plain one: with queues that are empty but for what is on its way, and with much that waits.
