@@ -129,14 +129,13 @@ impl DeadLetters {
         let filling = moment(0);
         self.fill(endpoint)?;
         let mut client = Client::open(endpoint)?;
-        let first = self.wait_for(1, &mut client, &moment)?;
-        let last = self.wait_for(self.messages, &mut client, &moment)?;
+        let (first, last) = self.arrivals(&mut client, &moment)?;
         client.close()?;
         let samples = probe.end()?;
         let time = (last.at - first.at).as_secs_f64();
         let arrived = (last.arrived - first.arrived) as f64;
         if arrived == 0.0 {
-            return Err(BenchError::new("all had come at the first look: more messages would tell something"));
+            return Err(BenchError::new("all had come before anyone looked: they need a longer time to live"));
         }
         let cores = filling.cores_since(&quiet);
         let cpu_s = last.cores_since(&first).zip(cores).map(|(meanwhile, before)| (meanwhile - before).max(0.0) * time);
@@ -166,19 +165,24 @@ impl DeadLetters {
         producer::fill(&load, 0, client, self.messages - 1)
     }
 
-    /// Waits until so many have arrived.
-    fn wait_for(&self, messages: u64, client: &mut Client, moment: &impl Fn(u64) -> Moment) -> Result<Moment> {
+    /// The moment at which none had arrived yet, as far as there is one, and that at which all have.
+    fn arrivals(&self, client: &mut Client, moment: &impl Fn(u64) -> Moment) -> Result<(Moment, Moment)> {
         let queue = self.dead().queue(0);
+        let mut first = None;
         let (mut before, mut changed) = (0, Instant::now());
         loop {
+            let looked = moment(0);
             let arrived = ready_messages(client, &queue)?;
-            if arrived >= messages {
-                return Ok(moment(arrived));
+            if arrived == 0 || first.is_none() {
+                first = Some(Moment { arrived, ..looked });
+            }
+            if let Some(first) = first.take_if(|_| arrived >= self.messages) {
+                return Ok((first, moment(arrived)));
             }
             if arrived != before {
                 (before, changed) = (arrived, Instant::now());
             } else if changed.elapsed() > PATIENCE {
-                let text = format!("{arrived} of {messages} dead letters have come, and no more for {PATIENCE:?}");
+                let text = format!("{arrived} of {} dead letters have come, and no more", self.messages);
                 return Err(BenchError::new(text));
             }
             thread::sleep(LOOK);
