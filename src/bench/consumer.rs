@@ -1,6 +1,7 @@
 //! Consumers that count deliveries by walking the heads of frames, without looking at what these hold.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, basic};
@@ -15,6 +16,8 @@ use crate::wire::method;
 
 /// How often a consumer that gets nothing looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long one that is to hold still does before it looks again.
+const PAUSE: Duration = Duration::from_micros(200);
 
 pub struct Consumer {
     client: Client,
@@ -39,6 +42,10 @@ pub fn run(consumer: Consumer, progress: &Progress) -> Result<()> {
     let Consumer { mut client, ack_every } = consumer;
     let mut tally = Tally { ack_every, ..Tally::default() };
     while !progress.over.load(Relaxed) {
+        if progress.has_too_few() && !progress.no_more.load(Relaxed) {
+            thread::sleep(PAUSE);
+            continue;
+        }
         client.fill()?;
         let used = tally.walk(client.unread())?;
         client.used(used);

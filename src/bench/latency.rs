@@ -3,7 +3,9 @@
 //! Each message is due at a moment fixed beforehand, which it carries in its body, and its latency counts from then:
 //! a stall is charged to every message that it delays, not only to the one that met it.
 
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -18,6 +20,10 @@ use super::topology::Topology;
 use crate::wire::frame::BODY;
 
 const WARM_UP_S: f64 = 1.0;
+/// How often a consumer that gets nothing looks whether all is over.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long messages that are on their way may take once no more are published.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 /// A producer that lags behind writes so much at once.
 const BLOCK_BYTES: usize = 64 * 1024;
 /// A moment in nanoseconds, at the front of each body.
@@ -73,76 +79,158 @@ impl Latency {
         Ok(latencies)
     }
 
-    fn messages_in(&self, seconds: f64) -> u64 {
-        (seconds * self.rate_per_s as f64) as u64
+    fn measure(&self, queue: &str, endpoint: &Endpoint) -> Result<Latencies> {
+        let cpu_s = || endpoint.pid.and_then(process::cpu_s);
+        let probe = Probe::start(self, queue, endpoint)?;
+        let (from, to) = (WARM_UP_S, WARM_UP_S + self.seconds);
+        let cpu_before = cpu_s();
+        probe.wait_until(Duration::from_secs_f64(to))?;
+        let cpu_s_per_s = cpu_s().zip(cpu_before).map(|(after, before)| (after - before) / to);
+        let samples = probe.end()?;
+        let latencies = samples.between(Duration::from_secs_f64(from), Duration::from_secs_f64(to))?;
+        Ok(Latencies { cpu_s_per_s, ..latencies })
+    }
+}
+
+/// Messages at a steady rate through a queue, until told to end.
+pub struct Probe {
+    began: Instant,
+    state: Arc<ProbeState>,
+    producing: JoinHandle<Result<()>>,
+    consuming: JoinHandle<Result<Samples>>,
+}
+
+#[derive(Default)]
+struct ProbeState {
+    no_more: AtomicBool,
+    /// So many were published in all, once that is known.
+    total: AtomicU64,
+}
+
+const UNKNOWN: u64 = u64::MAX;
+
+impl Probe {
+    /// From one producer to one consumer without acknowledgements.
+    pub fn start(load: &Latency, queue: &str, endpoint: &Endpoint) -> Result<Probe> {
+        let producer = Client::open(endpoint)?;
+        let mut consumer = Client::open(endpoint)?;
+        consumer.consume(queue, true)?;
+        let state = Arc::new(ProbeState { total: AtomicU64::new(UNKNOWN), ..ProbeState::default() });
+        let began = Instant::now();
+        let consuming = thread::spawn({
+            let state = state.clone();
+            move || consume(consumer, began, &state)
+        });
+        let producing = thread::spawn({
+            let (load, queue, state) = (load.clone(), queue.to_owned(), state.clone());
+            move || {
+                let produced = load.produce(producer, &queue, began, &state);
+                // A consumer must not wait for what could not be published.
+                state.total.fetch_min(*produced.as_ref().unwrap_or(&0), Ordering::Relaxed);
+                produced.map(drop)
+            }
+        });
+        Ok(Probe { began, state, producing, consuming })
     }
 
+    /// How long it has been running.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Waits until it has been running for so long.
+    pub fn wait_until(&self, time: Duration) -> Result<()> {
+        while let Some(left) = time.checked_sub(self.elapsed()) {
+            if self.producing.is_finished() || self.consuming.is_finished() {
+                return Err(BenchError::new("the measurement of latencies has ended too soon"));
+            }
+            thread::sleep(left.min(LOOK));
+        }
+        Ok(())
+    }
+
+    pub fn end(self) -> Result<Samples> {
+        self.state.no_more.store(true, Ordering::Relaxed);
+        join(self.producing)?;
+        join(self.consuming)
+    }
+}
+
+fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Of each message when it was due, and its latency, in nanoseconds.
+#[derive(Default)]
+pub struct Samples(Vec<(u64, u64)>);
+
+impl Samples {
+    /// The latencies of messages that were due in this time.
+    pub fn between(&self, from: Duration, to: Duration) -> Result<Latencies> {
+        let range = from.as_nanos() as u64..to.as_nanos() as u64;
+        let of_range = self.0.iter().filter(|(due, _)| range.contains(due));
+        Latencies::of(of_range.map(|(_, nanos)| *nanos).collect(), None)
+    }
+}
+
+impl Latency {
     fn due(&self, n: u64) -> Duration {
         Duration::from_secs_f64(n as f64 / self.rate_per_s as f64)
     }
 
-    fn measure(&self, queue: &str, endpoint: &Endpoint) -> Result<Latencies> {
-        let mut producer = Client::open(endpoint)?;
-        let mut consumer = Client::open(endpoint)?;
-        consumer.consume(queue, true)?;
-        let skipped = self.messages_in(WARM_UP_S);
-        let total = skipped + self.messages_in(self.seconds).max(1);
-        let cpu_s = || endpoint.pid.and_then(process::cpu_s);
-        let (began, cpu_before) = (Instant::now(), cpu_s());
-        let consuming = thread::spawn(move || consume(consumer, began, skipped, total));
-        let produced = self.produce(&mut producer, queue, began, total);
-        let consumed = consuming.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let seconds = began.elapsed().as_secs_f64();
-        let cpu_s_per_s = cpu_s().zip(cpu_before).map(|(after, before)| (after - before) / seconds);
-        produced?;
-        let nanos = consumed?;
-        producer.close()?;
-        Latencies::of(nanos, cpu_s_per_s)
-    }
-
-    fn produce(&self, client: &mut Client, queue: &str, began: Instant, total: u64) -> Result<()> {
+    /// Publishes until told to end. Returns how many messages that were.
+    fn produce(&self, mut client: Client, queue: &str, began: Instant, state: &ProbeState) -> Result<u64> {
         let mut message = Vec::new();
         let body = vec![b'x'; self.body_bytes as usize];
         let properties = Properties::None.of(0);
         let stamp_at = Message { exchange: "", routing_key: queue, properties, body: &body }
             .publish(&mut message, client.frame_max);
         let mut out = Vec::new();
-        for n in 0..total {
+        let mut n = 0;
+        while !state.no_more.load(Ordering::Relaxed) {
             let stamp = (self.due(n).as_nanos() as u64).to_be_bytes();
             message[stamp_at..stamp_at + STAMP_BYTES].copy_from_slice(&stamp);
             out.extend_from_slice(&message);
-            let wait = self.due(n + 1).checked_sub(began.elapsed());
-            if wait.is_some() || out.len() >= BLOCK_BYTES || n + 1 == total {
+            n += 1;
+            let wait = self.due(n).checked_sub(began.elapsed());
+            if wait.is_some() || out.len() >= BLOCK_BYTES {
                 client.send(&out)?;
                 out.clear();
             }
             // Writing has taken its time.
-            if let Some(wait) = wait.and_then(|_| self.due(n + 1).checked_sub(began.elapsed())) {
+            if let Some(wait) = wait.and_then(|_| self.due(n).checked_sub(began.elapsed())) {
                 thread::sleep(wait);
             }
         }
-        Ok(())
+        client.send(&out)?;
+        client.close()?;
+        Ok(n)
     }
 }
 
-/// Reads all messages; returns the latencies of those behind the first `skipped`, in nanoseconds.
-fn consume(mut client: Client, began: Instant, skipped: u64, total: u64) -> Result<Vec<u64>> {
-    let mut nanos = Vec::with_capacity((total - skipped) as usize);
-    let mut seen = 0;
-    while seen < total {
-        let frame = client.next_frame()?;
+/// Reads all messages, until as many have come as were published.
+fn consume(mut client: Client, began: Instant, state: &ProbeState) -> Result<Samples> {
+    client.set_read_wait(LOOK)?;
+    let mut samples = Samples::default();
+    let mut told = None;
+    loop {
+        let total = state.total.load(Ordering::Relaxed);
+        if samples.0.len() as u64 >= total {
+            break;
+        }
+        if total != UNKNOWN && told.get_or_insert_with(Instant::now).elapsed() > LAST_WAIT {
+            return Err(BenchError::new(format!("{} of {total} messages have come", samples.0.len())));
+        }
+        let Some(frame) = client.poll_frame()? else { continue };
         if frame.kind != BODY {
             continue;
         }
         let Some(stamp) = frame.payload.first_chunk() else { continue };
-        let now = began.elapsed().as_nanos() as u64;
-        if seen >= skipped {
-            nanos.push(now.saturating_sub(u64::from_be_bytes(*stamp)));
-        }
-        seen += 1;
+        let (due, now) = (u64::from_be_bytes(*stamp), began.elapsed().as_nanos() as u64);
+        samples.0.push((due, now.saturating_sub(due)));
     }
     client.close()?;
-    Ok(nanos)
+    Ok(samples)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::arguments::Argument;
+use super::backlog::Backlog;
 use super::client::Client;
 use super::consumer::{self, Consumer};
 use super::endpoint::Endpoint;
@@ -78,9 +80,29 @@ pub struct Load {
     #[arg(long)]
     pub durable: bool,
 
+    /// An argument of each queue, such as x-message-ttl=60000; may be given several times
+    #[arg(long = "arg", value_name = "KEY=VALUE")]
+    pub arguments: Vec<Argument>,
+
+    /// Give each message a random one of N priorities, from 0 on; 0 is none at all
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=256))]
+    pub priorities: u16,
+
+    /// Give each message a time to live of its own, a random one of N from an hour on, in ms; 0 is none at all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub expirations: u32,
+
+    /// Fill the queues with N messages, and while there are consumers keep about as many waiting
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "exchange")]
+    pub backlog: u64,
+
     /// Seconds to measure, after a second of warming up
     #[arg(short = 'z', long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     pub seconds: f64,
+
+    /// The shortest time to live that messages draw.
+    #[arg(skip = 3_600_000_u64)]
+    pub expiration_min_ms: u64,
 
     /// What names begin with.
     #[arg(skip = "bench")]
@@ -104,6 +126,11 @@ impl Default for Load {
             bindings: None,
             random_keys: false,
             durable: false,
+            arguments: Vec::new(),
+            priorities: 0,
+            expirations: 0,
+            expiration_min_ms: 3_600_000,
+            backlog: 0,
             seconds: 5.0,
             name: "bench",
         }
@@ -129,10 +156,21 @@ pub struct Progress {
     pub no_more: AtomicBool,
     /// Consumers are to end as well.
     pub over: AtomicBool,
+    backlog: Backlog,
     failure: Mutex<Option<BenchError>>,
 }
 
 impl Progress {
+    /// Whether producers are to hold still, for consumers to keep up.
+    pub fn has_too_many(&self) -> bool {
+        self.backlog.is_exceeded(self.published.load(Relaxed), self.delivered.load(Relaxed))
+    }
+
+    /// Whether consumers are to hold still, for producers to keep up.
+    pub fn has_too_few(&self) -> bool {
+        self.backlog.is_undercut(self.published.load(Relaxed), self.delivered.load(Relaxed))
+    }
+
     fn fail(&self, error: BenchError) {
         self.failure.lock().expect("nothing panics here").get_or_insert(error);
         self.no_more.store(true, Relaxed);
@@ -163,7 +201,13 @@ impl Load {
             queues: self.queues,
             bindings: self.bindings,
             durable: self.durable,
+            arguments: self.arguments.clone(),
         }
+    }
+
+    /// Whether all messages of a producer are the same bytes.
+    pub fn is_uniform(&self) -> bool {
+        !self.random_keys && self.props != Properties::Varied && self.priorities == 0 && self.expirations == 0
     }
 
     /// Declares what is needed, runs the load, and cleans up.
@@ -173,6 +217,7 @@ impl Load {
         }
         let topology = self.topology();
         topology.declare(endpoint)?;
+        Backlog::fill(self, endpoint)?;
         let throughput = self.start(endpoint)?.measured(self.seconds)?;
         topology.delete(endpoint)?;
         Ok(throughput)
@@ -181,7 +226,7 @@ impl Load {
     /// Starts the load over queues that are declared already.
     pub fn start(&self, endpoint: &Endpoint) -> Result<Running> {
         let mut running = Running {
-            progress: Arc::default(),
+            progress: Arc::new(Progress { backlog: Backlog::of(self), ..Progress::default() }),
             producers: Vec::new(),
             consumers: Vec::new(),
             endpoint: endpoint.clone(),

@@ -4,11 +4,15 @@
 //! by walking the heads of frames, sockets block and each has a thread. What is left of the machine is the broker's.
 //! Figures are best read beside those of [`limit`], which are the machine's: both in turn, on the same machine.
 
+mod arguments;
+mod backlog;
 mod churn;
 mod client;
 mod consumer;
+mod dead_letters;
 mod endpoint;
 mod error;
+mod feature_rows;
 mod idle;
 mod latency;
 mod limit;
@@ -66,6 +70,9 @@ enum Mode {
 
     /// What a consumer that reads nothing costs in memory, and other queues in speed
     Stall(Single<stall::Stall>),
+
+    /// Messages that expire all at once: how fast they are dead letters, and how long others are on their way meanwhile
+    DeadLetters(Single<dead_letters::DeadLetters>),
 
     /// A server that only reads publishes and writes them as deliveries: the machine's limit
     ///
@@ -138,6 +145,9 @@ impl Bench {
             }),
             Mode::Idle(single) => single.run("idle", |load, endpoint| Ok(idle(load.run(endpoint)?))),
             Mode::Stall(single) => single.run("stall", |load, endpoint| Ok(stall(load.run(endpoint)?))),
+            Mode::DeadLetters(single) => {
+                single.run("dead-letters", |load, endpoint| Ok(dead_letters(load.run(endpoint)?)))
+            }
         }
     }
 }
@@ -179,5 +189,19 @@ fn stall(stalled: stall::Stalled) -> Vec<Figure> {
     ];
     figures.extend(stalled.before_kib.map(|kib| Figure::new("broker memory before", Unit::Mib, kib / 1024.0)));
     figures.extend(stalled.peak_kib.map(|kib| Figure::new("most broker memory", Unit::Mib, kib / 1024.0)));
+    figures
+}
+
+fn dead_letters(dead: dead_letters::DeadLettered) -> Vec<Figure> {
+    let mut figures = vec![Figure::new("dead letters", Unit::PerSecond, dead.per_s)];
+    let cpu = dead.cpu_s_per_million;
+    figures.extend(cpu.map(|cpu| Figure::new("broker CPU for a million of them", Unit::CpuPerMillion, cpu)));
+    figures.extend([
+        Figure::new("the other queue's p50 before", Unit::Micros, dead.before.p50_us),
+        Figure::new("the other queue's p99 before", Unit::Micros, dead.before.p99_us),
+        Figure::new("the other queue's p50 meanwhile", Unit::Micros, dead.meanwhile.p50_us),
+        Figure::new("the other queue's p99 meanwhile", Unit::Micros, dead.meanwhile.p99_us),
+        Figure::new("the other queue's longest meanwhile", Unit::Micros, dead.meanwhile.max_us),
+    ]);
     figures
 }

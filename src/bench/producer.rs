@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use super::client::{CHANNEL, Client};
 use super::error::{BenchError, Result};
 use super::load::{Load, Progress};
-use super::message::{Message, Properties};
+use super::message::Message;
 use crate::wire::hot::{ACK, CLASS_BASIC, NACK, Settle};
 
 /// About how many bytes are written at once.
@@ -22,6 +22,10 @@ const BLOCKS: usize = 32;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a producer that is to end waits for its last bytes to be taken.
 const END_WAIT: Duration = Duration::from_secs(1);
+/// How long one that is to hold still does before it looks again.
+const PAUSE: Duration = Duration::from_micros(200);
+/// Messages that a producer with a rate writes in turn where not all are alike.
+const VARIANTS: usize = 256;
 /// How often a producer with a rate writes what is due.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -54,6 +58,14 @@ impl<'a> Encoder<'a> {
         if self.load.durable {
             properties = properties.with_delivery_mode(2);
         }
+        if self.load.priorities > 0 {
+            let highest = (self.load.priorities - 1).min(u8::MAX.into()) as u8;
+            properties = properties.with_priority(self.random.random_range(0..=highest));
+        }
+        if self.load.expirations > 0 {
+            let more_ms = u64::from(self.random.random_range(0..self.load.expirations));
+            properties = properties.with_expiration((self.load.expiration_min_ms + more_ms).to_string().into());
+        }
         let exchange = topology.exchange();
         let routing_key = &topology.key(route % topology.routes());
         Message { exchange, routing_key, properties, body: &self.body }.publish(out, self.frame_max);
@@ -71,17 +83,43 @@ impl<'a> Encoder<'a> {
         }
         block
     }
+
+    /// What is written over and over: one block, or several if messages differ.
+    fn blocks(&mut self, messages_max: u64) -> Vec<Block> {
+        let blocks = if self.load.is_uniform() { 1 } else { BLOCKS };
+        (0..blocks).map(|_| self.block(messages_max)).collect()
+    }
+}
+
+/// Publishes so many messages, and waits until the broker has taken them all in.
+pub fn fill(load: &Load, producer: u32, mut client: Client, messages: u64) -> Result<()> {
+    let mut encoder = Encoder::new(load, producer, client.frame_max);
+    let blocks = encoder.blocks(messages);
+    let mut left = messages;
+    for block in blocks.iter().cycle() {
+        if block.messages > left {
+            break;
+        }
+        client.send(&block.bytes)?;
+        left -= block.messages;
+    }
+    if left > 0 {
+        client.send(&encoder.block(left).bytes)?;
+    }
+    client.close()
 }
 
 /// Publishes as fast as it goes, or as confirms come.
 pub fn flood(load: &Load, producer: u32, mut client: Client, progress: &Progress) -> Result<()> {
     let mut confirms = Confirms::select(load, &mut client)?;
     let mut encoder = Encoder::new(load, producer, client.frame_max);
-    let all_alike = !load.random_keys && load.props != Properties::Varied;
     let messages_max = confirms.as_ref().map_or(u64::MAX, |confirms| confirms.window.div_ceil(2));
-    let blocks: Vec<Block> = (0..if all_alike { 1 } else { BLOCKS }).map(|_| encoder.block(messages_max)).collect();
+    let blocks = encoder.blocks(messages_max);
     client.set_write_wait(LOOK)?;
     for block in blocks.iter().cycle() {
+        while progress.has_too_many() && !progress.no_more.load(Relaxed) {
+            thread::sleep(PAUSE);
+        }
         if progress.no_more.load(Relaxed) {
             break;
         }
@@ -112,7 +150,9 @@ pub fn pace(load: &Load, mut clients: Vec<Client>, progress: &Progress) -> Resul
     }
     let mut messages = Vec::new();
     for (n, client) in clients.iter_mut().enumerate() {
-        messages.push(Encoder::new(load, n as u32, client.frame_max).block(1).bytes);
+        let mut encoder = Encoder::new(load, n as u32, client.frame_max);
+        let variants = if load.is_uniform() { 1 } else { VARIANTS };
+        messages.push((0..variants).map(|_| encoder.block(1).bytes).collect::<Vec<_>>());
         client.set_write_wait(LOOK)?;
     }
     let began = Instant::now();
@@ -121,7 +161,9 @@ pub fn pace(load: &Load, mut clients: Vec<Client>, progress: &Progress) -> Resul
         let due = (began.elapsed().as_secs_f64() * load.rate_per_s as f64) as u64;
         for n in sent..due {
             let turn = (n % clients.len() as u64) as usize;
-            if !clients[turn].send_while(&messages[turn], end_in_time(progress))? {
+            let variants = &messages[turn];
+            let message = &variants[(n / clients.len() as u64) as usize % variants.len()];
+            if !clients[turn].send_while(message, end_in_time(progress))? {
                 break 'running;
             }
         }

@@ -2,6 +2,7 @@
 
 use super::churn::{Churn, What};
 use super::error::Result;
+use super::feature_rows as features;
 use super::idle::Idle;
 use super::latency::{Latencies, Latency};
 use super::load::{Load, Throughput};
@@ -41,30 +42,43 @@ pub const ROWS: &[Row] = &[
     Row { name: "idle", title: "idle connections with a channel each", measure: idle },
     Row { name: "churn", title: "opened and closed, one after the other", measure: churn },
     Row { name: "stall", title: "a no-ack consumer that reads nothing for 30 s", measure: stall },
+    Row { name: "base", title: "plain loads, over those of another build (--base)", measure: features::base },
+    Row { name: "ttl", title: "a queue with a time to live", measure: features::ttl },
+    Row { name: "expiration", title: "messages with times to live of their own", measure: features::expiration },
+    Row { name: "max-length", title: "a queue with max-length", measure: features::max_length },
+    Row {
+        name: "max-length-full",
+        title: "the same, full: each message drops one",
+        measure: features::max_length_full,
+    },
+    Row { name: "reject-publish", title: "a queue that refuses what is too much", measure: features::reject_publish },
+    Row { name: "priorities", title: "10 priorities, drawn at random", measure: features::priorities },
+    Row { name: "dead-letters", title: "a million messages that expire at once", measure: features::dead_letters },
+    Row { name: "dead-letters-own", title: "the same, each by its own time", measure: features::dead_letters_own },
 ];
 
-fn rate(throughput: &Throughput) -> Option<f64> {
+pub(super) fn rate(throughput: &Throughput) -> Option<f64> {
     Some(throughput.delivered_per_s)
 }
 
-fn cpu(throughput: &Throughput) -> Option<f64> {
+pub(super) fn cpu(throughput: &Throughput) -> Option<f64> {
     throughput.cpu_s_per_million
 }
 
 /// The figures there are, in this order; those that nobody could measure are left out.
-fn figures(all: impl IntoIterator<Item = Option<Figure>>) -> Result<Vec<Figure>> {
+pub(super) fn figures(all: impl IntoIterator<Item = Option<Figure>>) -> Result<Vec<Figure>> {
     Ok(all.into_iter().flatten().collect())
 }
 
-fn per_second(what: &str, values: Option<Vec<f64>>) -> Option<Figure> {
+pub(super) fn per_second(what: &str, values: Option<Vec<f64>>) -> Option<Figure> {
     Figure::of_rounds(what, Unit::PerSecond, values)
 }
 
-fn ratio(what: &str, values: Option<Vec<f64>>) -> Option<Figure> {
+pub(super) fn ratio(what: &str, values: Option<Vec<f64>>) -> Option<Figure> {
     Figure::of_rounds(what, Unit::Ratio, values)
 }
 
-fn cpu_per_million(turns: &Turns<Throughput, Throughput>) -> Option<Figure> {
+pub(super) fn cpu_per_million(turns: &Turns<Throughput, Throughput>) -> Option<Figure> {
     Figure::of_rounds("broker CPU for a million messages", Unit::CpuPerMillion, turns.each(cpu))
 }
 

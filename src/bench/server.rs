@@ -1,7 +1,7 @@
 //! Servers that are started for a measurement: the broker, or the limit, as a child process of this program.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,21 +36,26 @@ impl Server {
     }
 
     pub fn broker() -> Result<Server> {
+        Server::broker_of(&std::env::current_exe()?)
+    }
+
+    /// The broker of a build of this program.
+    pub fn broker_of(program: &Path) -> Result<Server> {
         let flags = ["--listen", "127.0.0.1:0", "--log-format", "plain", "--log-level", "info", "--data-dir"];
-        Server::start("the broker", |command, directory| {
+        Server::start("the broker", program, |command, directory| {
             command.args(flags).arg(directory);
         })
     }
 
     /// The limit; see [`limit`](super::limit).
     pub fn limit() -> Result<Server> {
-        Server::start("the limit", |command, _| {
+        Server::start("the limit", &std::env::current_exe()?, |command, _| {
             command.args(["bench", "limit", "--listen", "127.0.0.1:0"]);
         })
     }
 
-    fn start(what: &'static str, arguments: impl FnOnce(&mut Command, &PathBuf)) -> Result<Server> {
-        let process = ServerProcess::start(what, arguments)?;
+    fn start(what: &'static str, program: &Path, arguments: impl FnOnce(&mut Command, &PathBuf)) -> Result<Server> {
+        let process = ServerProcess::start(what, program, arguments)?;
         let address = process.address()?;
         let endpoint = Endpoint { address, login: Login::default(), pid: Some(process.pid) };
         Ok(Server { endpoint, _child: Some(process) })
@@ -70,9 +75,13 @@ struct Process {
 }
 
 impl ServerProcess {
-    fn start(what: &'static str, arguments: impl FnOnce(&mut Command, &PathBuf)) -> Result<ServerProcess> {
+    fn start(
+        what: &'static str,
+        program: &Path,
+        arguments: impl FnOnce(&mut Command, &PathBuf),
+    ) -> Result<ServerProcess> {
         let directory = new_directory()?;
-        let spawned = spawn(&directory, arguments);
+        let spawned = spawn(program, &directory, arguments);
         if spawned.is_err() {
             let _ = fs::remove_dir_all(&directory);
         }
@@ -113,9 +122,13 @@ impl Drop for ServerProcess {
     }
 }
 
-fn spawn(directory: &PathBuf, arguments: impl FnOnce(&mut Command, &PathBuf)) -> std::io::Result<Child> {
+fn spawn(
+    program: &Path,
+    directory: &PathBuf,
+    arguments: impl FnOnce(&mut Command, &PathBuf),
+) -> std::io::Result<Child> {
     let log = File::create(directory.join("log"))?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(program);
     arguments(&mut command, directory);
     command.stdin(Stdio::null()).stderr(log.try_clone()?).stdout(log).spawn()
 }

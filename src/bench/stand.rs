@@ -1,5 +1,7 @@
 //! Where measurements are taken: a broker and the limit, side by side, measured in turn.
 
+use std::path::PathBuf;
+
 use super::endpoint::{BrokerArgs, Endpoint};
 use super::error::Result;
 use super::load::{Load, Throughput};
@@ -11,6 +13,8 @@ pub struct Stand {
     limit: Server,
     /// Another broker to compare with.
     pub peer: Option<Endpoint>,
+    /// Another build of this program to compare with.
+    pub base: Option<PathBuf>,
     pub seconds: f64,
     pub rounds: Option<usize>,
 }
@@ -23,7 +27,7 @@ pub struct Turns<R, S> {
 
 impl Stand {
     pub fn new(args: &BrokerArgs, peer: Option<Endpoint>, seconds: f64, rounds: Option<usize>) -> Result<Stand> {
-        Ok(Stand { broker: Server::of(args)?, limit: Server::limit()?, peer, seconds, rounds })
+        Ok(Stand { broker: Server::of(args)?, limit: Server::limit()?, peer, base: None, seconds, rounds })
     }
 
     pub fn broker(&self) -> &Endpoint {

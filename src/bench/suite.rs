@@ -1,5 +1,7 @@
 //! All rows one after the other, held against their bars.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
@@ -28,6 +30,10 @@ pub struct Suite {
     /// Another broker, to compare calls over direct reply-to with: its user is guest
     #[arg(long, value_name = "HOST:PORT")]
     peer: Option<String>,
+
+    /// Another build of this program, to compare plain loads with: an older one
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
 
     /// Print JSON, once all is done
     #[arg(long)]
@@ -65,6 +71,8 @@ impl Suite {
             pid: None,
         });
         let rounds = self.rounds.map(|rounds| rounds as usize);
-        (row.measure)(&Stand::new(&self.broker, peer, self.seconds, rounds)?)
+        let mut stand = Stand::new(&self.broker, peer, self.seconds, rounds)?;
+        stand.base = self.base.clone();
+        (row.measure)(&stand)
     }
 }

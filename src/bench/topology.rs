@@ -3,6 +3,7 @@
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
 use clap::ValueEnum;
 
+use super::arguments::{self, Argument};
 use super::client::{CHANNEL, Client};
 use super::endpoint::Endpoint;
 use super::error::Result;
@@ -36,12 +37,14 @@ pub struct Topology {
     /// Bindings of the exchange, if they are to be more than one for each queue.
     pub bindings: Option<u32>,
     pub durable: bool,
+    /// Of each queue.
+    pub arguments: Vec<Argument>,
 }
 
 impl Topology {
     /// One transient queue, reached through the default exchange.
     pub fn one_queue(name: &'static str) -> Topology {
-        Topology { name, exchange: None, queues: 1, bindings: None, durable: false }
+        Topology { name, exchange: None, queues: 1, bindings: None, durable: false, arguments: Vec::new() }
     }
 
     pub fn queue(&self, n: u32) -> String {
@@ -91,7 +94,7 @@ impl Topology {
             client.call(CHANNEL, AMQPClass::Exchange(exchange::AMQPMethod::Declare(declare)))?;
         }
         for n in 0..self.queues {
-            client.call(CHANNEL, declare_queue(&self.queue(n), self.durable))?;
+            client.call(CHANNEL, declare_queue_with(&self.queue(n), self.durable, &self.arguments))?;
         }
         if self.exchange.is_some() {
             self.bind(&mut client)?;
@@ -134,6 +137,10 @@ impl Topology {
 }
 
 pub fn declare_queue(name: &str, durable: bool) -> AMQPClass {
+    declare_queue_with(name, durable, &[])
+}
+
+fn declare_queue_with(name: &str, durable: bool, arguments: &[Argument]) -> AMQPClass {
     AMQPClass::Queue(queue::AMQPMethod::Declare(queue::Declare {
         queue: name.into(),
         passive: false,
@@ -141,8 +148,16 @@ pub fn declare_queue(name: &str, durable: bool) -> AMQPClass {
         exclusive: false,
         auto_delete: false,
         nowait: false,
-        arguments: Default::default(),
+        arguments: arguments::table(arguments),
     }))
+}
+
+/// How many messages of a queue are ready.
+pub fn ready_messages(client: &mut Client, name: &str) -> Result<u64> {
+    let declare = queue::Declare { queue: name.into(), passive: true, ..Default::default() };
+    let answer = client.call(CHANNEL, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)))?;
+    let AMQPClass::Queue(queue::AMQPMethod::DeclareOk(declared)) = answer else { unreachable!("50,11 is declare-ok") };
+    Ok(declared.message_count.into())
 }
 
 pub fn delete_queue(name: &str) -> AMQPClass {

@@ -156,9 +156,11 @@ impl Channel {
             // A route to nowhere is not for here: the publisher may want its message back.
             Some(Way::To(target)) if session.routes.queues(*target).is_empty() => return 0,
             // One of them may be refused, and the publisher has to be told which.
-            Some(Way::To(target)) if session.routes.may_refuse(*target) => return 0,
+            Some(Way::To(target)) if session.routes.may_refuse(*target) => {
+                gather_each(template, || *target, data, self.origin(), session, scratch)
+            }
             Some(Way::To(target) | Way::HeldBack(target)) => gather_alike(template, *target, data, session, scratch),
-            Some(Way::OneOf(one_of)) => draw_alike(template, one_of, data, self.origin(), session, scratch),
+            Some(Way::OneOf(one_of)) => gather_each(template, || one_of.draw(), data, self.origin(), session, scratch),
             None => return 0,
         };
         template.hits += count;
@@ -527,10 +529,10 @@ fn gather_alike(
     (at, count)
 }
 
-/// As [`gather_alike`], each for a target of its own. `before` is the publish before them.
-fn draw_alike(
+/// As [`gather_alike`], each for a target of its own, and with its origin. `before` is the publish before them.
+fn gather_each(
     template: &Template,
-    one_of: &OneOf,
+    draw: impl Fn() -> TargetId,
     data: &[u8],
     before: Origin,
     session: &mut Session,
@@ -540,7 +542,7 @@ fn draw_alike(
     let (mut at, mut count) = (0, 0);
     while template.matches(&data[at..]) {
         let body_at = at + template.wire.len();
-        let target = one_of.draw();
+        let target = draw();
         scratch.settle_before_publishing_to(target, &session.routes);
         let message = (&template.record[..], &data[body_at..body_at + template.body_bytes]);
         count += 1;

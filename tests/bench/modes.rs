@@ -30,6 +30,9 @@ fn loads_of_every_kind_go_through() {
         "--exchange topic --bindings 1000 --random-keys -s 0",
         "--exchange fanout -q 3 -y 3 -r 1000 -x 20",
         "--exchange direct -s 200000",
+        "--arg x-max-priority=9 --priorities 10 --backlog 20000",
+        "--arg x-message-ttl=60000 --arg x-overflow=reject-publish --arg x-max-length=1000000 --expirations 100",
+        "--arg x-max-length=1000 --backlog 2000 -y 0 -r 1000 --priorities 256",
     ] {
         let lines = measured(&format!("throughput -z 0.2 {load}"));
         assert!(lines.starts_with("published"), "{load}: {lines}");
@@ -47,6 +50,8 @@ fn all_other_modes_measure_something() {
         ("churn bindings -z 0.2", "bindings"),
         ("idle -n 10 --burst 10", "each after a burst"),
         ("stall --stall 0.5 -z 0.2", "the other queue, beside it"),
+        ("dead-letters -n 5000 --ttl 0.5 -z 0.2", "the other queue's p99 meanwhile"),
+        ("dead-letters -n 5000 --ttl 0.5 -z 0.2 --expirations 100 --durable", "dead letters"),
     ] {
         let lines = measured(mode);
         assert!(lines.contains(expected), "{mode}: {lines}");

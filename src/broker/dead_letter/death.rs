@@ -9,15 +9,12 @@ use crate::wire::table::{self, ValueView};
 const DEATHS_MAX: usize = 1000;
 
 /// Headers that say how a message died, and that nobody else may say.
-const DEATH_HEADERS: [&[u8]; 7] = [
-    b"x-death",
-    b"x-first-death-reason",
-    b"x-first-death-queue",
-    b"x-first-death-exchange",
-    b"x-last-death-reason",
-    b"x-last-death-queue",
-    b"x-last-death-exchange",
-];
+const DEATH_HEADERS: [&[u8]; 7] =
+    [b"x-death", FIRST_DEATH[0], FIRST_DEATH[1], FIRST_DEATH[2], LAST_DEATH[0], LAST_DEATH[1], LAST_DEATH[2]];
+
+/// Why, in which queue, and having come through which exchange.
+const FIRST_DEATH: [&[u8]; 3] = [b"x-first-death-reason", b"x-first-death-queue", b"x-first-death-exchange"];
+const LAST_DEATH: [&[u8]; 3] = [b"x-last-death-reason", b"x-last-death-queue", b"x-last-death-exchange"];
 
 /// How and where a message died now.
 #[derive(Clone, Copy, Debug)]
@@ -90,18 +87,18 @@ pub fn headers_after(headers: &[u8], is_dead_letter: bool, dropped: Option<&[u8]
     debug_assert_eq!(walked, Ok(()), "headers were checked when they came");
     let past: Vec<Past<'_>> = if is_dead_letter { past(headers).collect() } else { Vec::new() };
     if past.is_empty() {
-        push_names(&mut out, "x-first-death-", death);
+        push_names(&mut out, FIRST_DEATH, death);
     }
-    push_names(&mut out, "x-last-death-", death);
+    push_names(&mut out, LAST_DEATH, death);
     push_key(&mut out, b"x-death", b'A');
     push_prefixed(&mut out, |out| push_deaths(out, &past, death));
     out
 }
 
-fn push_names(out: &mut Vec<u8>, prefix: &str, death: &Death<'_>) {
-    for (name, value) in [("reason", death.reason.as_bytes()), ("queue", death.queue), ("exchange", death.exchange)] {
-        push_text(out, [prefix, name].concat().as_bytes(), value);
-    }
+fn push_names(out: &mut Vec<u8>, [reason, queue, exchange]: [&[u8]; 3], death: &Death<'_>) {
+    push_text(out, reason, death.reason.as_bytes());
+    push_text(out, queue, death.queue);
+    push_text(out, exchange, death.exchange);
 }
 
 fn push_deaths(out: &mut Vec<u8>, past: &[Past<'_>], death: &Death<'_>) {

@@ -19,7 +19,7 @@ use crate::broker::queue::{Dying, Queue};
 use crate::broker::router::Route;
 use crate::broker::vhost::VHost;
 use crate::connection::routes::{Batch, Routes, TargetId};
-use crate::storage::chunk::Chunk;
+use crate::storage::chunk::{Chunk, OpenChunk};
 use crate::storage::record::{self, Record, flags};
 use crate::wire::properties::{PropertiesView, Property};
 
@@ -73,6 +73,8 @@ struct Undertaker<'a> {
     batch: Batch,
     wakes: Wakes,
     last: Option<Last>,
+    /// Where the first of them went.
+    first_target: Option<TargetId>,
 }
 
 /// What the last message came to: one that looks the same comes to the same, if no more than its looks counts.
@@ -107,23 +109,37 @@ impl<'a> Undertaker<'a> {
     ) -> Undertaker<'a> {
         let routes = Routes::new(queue.store().cloned());
         let batch = Batch::of_broker();
-        Undertaker { queue, vhost, target, exchange, time_s, routes, batch, wakes: Wakes::default(), last: None }
+        Undertaker {
+            queue,
+            vhost,
+            target,
+            exchange,
+            time_s,
+            routes,
+            batch,
+            wakes: Wakes::default(),
+            last: None,
+            first_target: None,
+        }
     }
 
     /// Moves all of them, wherever they are taken.
     fn bury_all(mut self, dying: Vec<Dying>) {
         let store = self.queue.store().cloned();
         let _hold = store.as_ref().map(|store| store.log.hold());
+        let mut left: usize = dying.iter().map(|dying| dying.run.count as usize).sum();
         for Dying { run, reason, .. } in &dying {
             for record in run.records() {
-                self.bury_one(&record, *reason);
+                self.bury_one(&record, *reason, left);
+                left -= 1;
             }
         }
         self.batch.flush(&mut self.routes, &mut self.wakes);
         self.queue.moved(dying.into_iter().map(|dying| dying.run));
     }
 
-    fn bury_one(&mut self, record: &Record<'_>, reason: Reason) {
+    /// `left` is how many there are from this on.
+    fn bury_one(&mut self, record: &Record<'_>, reason: Reason, left: usize) {
         let before = &record.prefix()[BODY_LENGTH_END..];
         let is_alike = |last: &Last| last.is_for_alike && last.reason == reason && last.before == before;
         if !self.last.as_ref().is_some_and(is_alike) {
@@ -136,7 +152,13 @@ impl<'a> Undertaker<'a> {
             return;
         }
         last.after[..BODY_LENGTH_END].copy_from_slice(&(record.body_bytes() as u32).to_le_bytes());
-        self.batch.chunk(&mut self.routes, last.to, &mut self.wakes).push(&last.after, record.body());
+        let chunk = self.batch.chunk(&mut self.routes, last.to, &mut self.wakes);
+        if chunk.is_empty() && *self.first_target.get_or_insert(last.to) == last.to {
+            // Most often all go there. A buffer that grows step by step is copied, and its pages are new, at each step.
+            let letter_bytes = last.after.len() + record.body_bytes();
+            chunk.reserve((left * letter_bytes).min(OpenChunk::FULL_BYTES + letter_bytes));
+        }
+        chunk.push(&last.after, record.body());
     }
 
     /// Moves them one by one, each when every queue that it goes to has taken it.
@@ -202,7 +224,11 @@ impl<'a> Undertaker<'a> {
         let mut message = Whole { properties: &properties, table_depth: u8::MAX, prefix: prefix_so_far, body };
         let Route { mut queues, cacheable, one_of, .. } = self.vhost.route(self.exchange, new_keys, &mut message);
         if reason != Reason::Rejected {
-            queues.retain(|queue| !death::is_cycle(&headers, queue.name().as_bytes()));
+            let own_name = self.queue.name().as_bytes();
+            // Whoever has not died before can only come back to where it died now.
+            let is_cycle =
+                |name: &[u8]| if is_dead_letter { death::is_cycle(&headers, name) } else { name == own_name };
+            queues.retain(|queue| !is_cycle(queue.name().as_bytes()));
         }
         Letter { prefix, queues, is_for_alike: cacheable && one_of.is_empty() }
     }

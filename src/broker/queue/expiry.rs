@@ -16,16 +16,33 @@ const MESSAGES_A_STEP: u32 = 4096;
 /// Runs dropped in one step.
 const RUNS_A_STEP: usize = 256;
 
-/// When the message at an index of a run expires, in milliseconds since 1970; `u64::MAX` if it does not.
-fn deadline_ms(run: &Run, index: u32) -> u64 {
-    let of_queue = if run.deadline_ms == 0 { u64::MAX } else { run.deadline_ms };
-    of_queue.min(own_deadline_ms(&run.record(index), run.time_ms()))
+/// When the messages of a run expire, in milliseconds since 1970; `u64::MAX` for those that do not.
+struct Deadlines<'a> {
+    run: &'a Run,
+    of_queue_ms: u64,
+    /// The properties that were read last, and when messages with them expire: many have the same.
+    last: (&'a [u8], u64),
+}
+
+impl<'a> Deadlines<'a> {
+    fn of(run: &'a Run) -> Deadlines<'a> {
+        let of_queue_ms = if run.deadline_ms == 0 { u64::MAX } else { run.deadline_ms };
+        Deadlines { run, of_queue_ms, last: (&[], u64::MAX) }
+    }
+
+    fn at(&mut self, index: u32) -> u64 {
+        let record = self.run.record(index);
+        if record.flags() & flags::EXPIRATION == 0 {
+            return self.of_queue_ms;
+        }
+        if record.properties() != self.last.0 {
+            self.last = (record.properties(), own_deadline_ms(&record, self.run.time_ms()));
+        }
+        self.of_queue_ms.min(self.last.1)
+    }
 }
 
 fn own_deadline_ms(record: &Record<'_>, time_ms: u64) -> u64 {
-    if record.flags() & flags::EXPIRATION == 0 {
-        return u64::MAX;
-    }
     // It was checked when it was published.
     let expiration =
         PropertiesView::parse(record.properties(), u8::MAX).ok().and_then(|view| view.expiration_ms().ok()?);
@@ -41,7 +58,8 @@ fn expired_prefix(run: &Run, most: u32, now_ms: u64) -> u32 {
     if !run.has_expirations() {
         return 0;
     }
-    (0..most).take_while(|&index| deadline_ms(run, index) <= now_ms).count() as u32
+    let mut deadlines = Deadlines::of(run);
+    (0..most).take_while(|&index| deadlines.at(index) <= now_ms).count() as u32
 }
 
 impl Ready {
@@ -55,7 +73,8 @@ impl Ready {
         if !run.has_expirations() {
             return most;
         }
-        (0..most).take_while(|&index| deadline_ms(run, index) > now_ms).count() as u32
+        let mut deadlines = Deadlines::of(run);
+        (0..most).take_while(|&index| deadlines.at(index) > now_ms).count() as u32
     }
 
     /// Takes messages off the front that have expired, as far as they are one run.
@@ -68,7 +87,7 @@ impl Ready {
 
     /// When the message at the front expires; `u64::MAX` if it does not, or is on disk.
     fn front_deadline_ms(&self) -> u64 {
-        self.front_run().map_or(u64::MAX, |run| deadline_ms(run, 0))
+        self.front_run().map_or(u64::MAX, |run| Deadlines::of(run).at(0))
     }
 }
 
