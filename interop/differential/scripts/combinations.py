@@ -31,8 +31,9 @@ QUEUE, DEAD = "combined", "combined-dead"
 def possible(case):
     """Whether RabbitMQ takes it and does the same every time, or what Leveret does otherwise cannot occur."""
     if case["kind"] == "quorum":
-        # Messages expire and die in its own time, and one more than the limit may get in.
-        refused = case["priorities"] or case["overflow"] in ("reject-publish", "reject-publish-dlx")
+        # Messages expire and die in its own time, one more than the limit may get in, and what is given back, and so what
+        # is at the head when the limit is passed, is at another place in RabbitMQ.
+        refused = case["priorities"] or case["limit"] or case["overflow"] in ("reject-publish", "reject-publish-dlx")
         return not refused and case["ttl"] in (None, "long") and case["dead letters"] != "to itself"
     # In a queue of priorities each has a head of its own that may expire.
     return not (case["priorities"] and case["ttl"] == "of message")

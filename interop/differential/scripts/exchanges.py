@@ -109,7 +109,7 @@ def exchange_declare_type_in_capitals(s):
 @script
 def exchange_declare_plugin_types(s):
     """Types that some brokers have built in."""
-    for type in ("x-delayed-message", "x-consistent-hash", "x-random", "system"):
+    for type in ("x-consistent-hash", "x-random", "system"):
         attempts(s, [("exchange.declare", {"exchange": "plugin-type", "type": type})])
 
 

@@ -314,7 +314,7 @@ def policy_validation(s):
         {"overflow": "nonsense"}, {"overflow": "reject-publish-dlx"}, {"dead-letter-exchange": 1}, {"dead-letter-routing-key": None},
         {"unknown-key": 1}, {}, {"max-length": 5, "unknown-key": 1}, {"x-max-length": 5}, {"delivery-limit": 3}, {"delivery-limit": "3"},
         {"alternate-exchange": "x"}, {"alternate-exchange": 5}, {"queue-mode": "lazy"}, {"queue-mode": "nonsense"},
-        {"dead-letter-strategy": "at-least-once"}, {"dead-letter-strategy": "nonsense"}, {"max-priority": 5}, {"single-active-consumer": True},
+        {"dead-letter-strategy": "at-least-once"}, {"dead-letter-strategy": "nonsense"}, {"single-active-consumer": True},
     ):
         s.ctl("set_policy", "-p", "/", "validated", "^nothing$", json.dumps(definition))
     for definition in ("", "[]", "5", '"text"', "{", '{"max-length": 5'):
