@@ -108,8 +108,8 @@ impl Refused {
     }
 }
 
-/// Adds what came later to what waits, and takes out what can do without: the settling of messages that are on the disk,
-/// and queues that are gone.
+/// Adds what came later to what waits, and takes out what can do without: the settling of messages that are on the disk and
+/// have not moved elsewhere, and queues that are gone.
 fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
     waiting.append(later);
     let mut relief = Contents::default();
@@ -118,6 +118,7 @@ fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
     let gone: HashSet<QueueId> = waiting.entries.iter().filter_map(dropped).collect();
     relief.entries.extend(gone.iter().map(|&id| Entry::DropQueue(id)));
     waiting.settled.retain(|id, _| !gone.contains(&id.base()));
+    waiting.moved.retain(|id, _| !gone.contains(&id.base()));
     waiting.delivered.retain(|id, _| !gone.contains(&id.base()));
     waiting.returned.retain(|id, _| !gone.contains(&id.base()));
     for entry in &mut waiting.entries {
@@ -134,6 +135,10 @@ fn absorb(waiting: &mut Contents, later: Contents) -> Contents {
         }
         let mut on_disk = settled.clone();
         for (from, to) in enqueued.get(&id).into_iter().flat_map(Ranges::to_vec) {
+            on_disk.remove(from, to);
+        }
+        // Where they have gone is not on the disk.
+        for &(from, to) in waiting.moved.get(&id).into_iter().flatten() {
             on_disk.remove(from, to);
         }
         on_disk.to_vec().iter().for_each(|&(from, to)| settled.remove(from, to));
@@ -230,6 +235,33 @@ mod tests {
         let (_, recovered) = open_engine(disk.kill(), OPTIONS).unwrap();
         assert_eq!(recovered.definitions.len(), 2);
         assert!(recovered.queues[&QueueId(1)].waiting.is_empty(), "{:?}", recovered.queues);
+    }
+
+    /// A dead letter whose copy finds no room stays where it was, although there is room to say that it has gone.
+    #[test]
+    fn what_has_moved_is_not_settled_before_it_is_where_it_went() {
+        let disk = SimDisk::new();
+        let (mut engine, _) = open_engine(disk.clone(), OPTIONS).unwrap();
+        let message = |body_bytes: usize| {
+            let mut record = Vec::new();
+            append_prefix(&mut record, flags::PERSISTENT, b"", b"q", &[0, 0], body_bytes as u32);
+            record.resize(record.len() + body_bytes, 0);
+            Chunk::of_one(record)
+        };
+        for first_seq in 0..2 {
+            engine.core.log.enqueue(QueueId(1), first_seq, None, &message(0));
+        }
+        define(&mut engine, 1, 200).unwrap();
+        disk.set_capacity(Some(disk.used_bytes() + 500));
+        engine.core.log.enqueue(QueueId(2), 0, None, &message(2000));
+        engine.core.log.settle_moved(QueueId(1), 0, 1);
+        let Some(Work::Write { epoch, contents, .. }) = engine.core.log.take_now(true) else { unreachable!() };
+        let mut refused = Refused::new(&engine.core, epoch, contents);
+        engine.core.log.settle(QueueId(1), 1, 2);
+        assert!(!refused.try_again(&mut engine.committer, &engine.core).unwrap());
+        let (_, recovered) = open_engine(disk.kill(), OPTIONS).unwrap();
+        let waiting: Vec<_> = recovered.queues[&QueueId(1)].waiting.iter().map(|range| range.first_seq).collect();
+        assert_eq!(waiting, [0], "what was acknowledged is gone, what moved is not");
     }
 
     /// They come back again and again while nothing can be written.

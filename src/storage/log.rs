@@ -56,6 +56,9 @@ pub struct Contents {
     pub entries: Vec<Entry>,
     /// Positions settled, as first and end, in no particular order.
     pub settled: ByLane<Vec<(u64, u64)>>,
+    /// Those of the settled whose messages have entered other queues in the same epoch: never settled before these are
+    /// there.
+    pub moved: ByLane<Vec<(u64, u64)>>,
     /// All positions below may have been delivered.
     pub delivered: ByLane<u64>,
     /// How often messages have been returned so far.
@@ -71,6 +74,9 @@ impl Contents {
         self.entries.extend(later.entries);
         for (queue, ranges) in later.settled {
             self.settled.of(queue).extend(ranges);
+        }
+        for (queue, ranges) in later.moved {
+            self.moved.of(queue).extend(ranges);
         }
         for (queue, through) in later.delivered {
             let mark = self.delivered.of(queue);
@@ -295,6 +301,15 @@ impl Log {
                 Some((_, end)) if *end == first_seq => *end = end_seq,
                 _ => settled.push((first_seq, end_seq)),
             }
+        })
+    }
+
+    /// As [`settle`](Log::settle), of messages that have entered other queues while the log was [held](Log::hold): even a
+    /// full disk does not part the two.
+    pub fn settle_moved(&self, queue: QueueId, first_seq: u64, end_seq: u64) -> Epoch {
+        self.add(|filling| {
+            filling.contents.moved.of(queue).push((first_seq, end_seq));
+            filling.contents.settled.of(queue).push((first_seq, end_seq));
         })
     }
 

@@ -243,7 +243,7 @@ impl State {
         let store = self.store.as_ref().filter(|_| !self.dead);
         for run in runs {
             if let (Some(id), Some(store)) = (id, store) {
-                store.log.settle(id, run.first_seq, run.end_seq());
+                store.log.settle_moved(id, run.first_seq, run.end_seq());
             }
             run.settle();
         }

@@ -154,7 +154,11 @@ impl Queue {
     pub(in crate::broker) fn moved(&self, runs: impl IntoIterator<Item = Run>) {
         let state = self.lock();
         for run in runs {
-            state.log_settled_run(&run);
+            if run.epoch.is_some()
+                && let Some(log) = state.log()
+            {
+                log.settle_moved(self.id.lane(run.lane), run.first_seq, run.end_seq());
+            }
             run.settle();
         }
     }
