@@ -24,6 +24,7 @@ pub mod policy;
 pub mod queue;
 pub mod quota;
 pub mod router;
+pub mod routes;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -26,7 +26,7 @@ use self::topology::Topology;
 use super::Broker;
 use super::outbox::Item;
 use super::vhost::VHost;
-use crate::connection::routes::{Batch, Routes};
+use crate::broker::routes::{Batch, Routes};
 use crate::model_testing::{Random, each_seed};
 use crate::storage::sim_disk::SimDisk;
 use crate::storage::stepped::{Crashed, Stepped};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use amq_protocol::types::AMQPValue;
 
 use crate::broker::queue::Queue;
+use crate::broker::routes::TargetId;
 use crate::broker::vhost::TRACE_EXCHANGE;
-use crate::connection::routes::TargetId;
 use crate::connection::scratch::Scratch;
 use crate::connection::session::Session;
 use crate::limits::SHORT_STRING_MAX_BYTES;

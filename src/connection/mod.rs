@@ -7,7 +7,6 @@ pub mod handshake;
 #[cfg(test)]
 mod model_tests;
 mod room;
-pub mod routes;
 mod run;
 pub mod sasl;
 pub mod scratch;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::{ConsumerKey, HowSettled, Queue};
-use crate::connection::routes::{Batch, Routes, TargetId};
+use crate::broker::routes::{Batch, Routes, TargetId};
 use crate::storage::Epoch;
 use crate::storage::chunk::Run;
 

@@ -6,7 +6,7 @@ use super::durable::Event;
 use super::messages::{Published, body_of, chunk_of, prefix_of};
 use super::{Epoch, QueueId, World};
 use crate::broker::outbox::Wakes;
-use crate::connection::routes::TargetId;
+use crate::broker::routes::TargetId;
 
 pub const KEYS: [&str; 4] = ["a.b", "a.c", "b", "q0"];
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::outbox::Wakes;
 use crate::broker::queue::{Got, Queue, QueueDefinition};
-use crate::connection::routes::{Batch, Origin, Routes};
+use crate::broker::routes::{Batch, Origin, Routes};
 use crate::model_testing::{Random, check_seeds, ensure};
 use crate::storage::record::append_prefix;
 
