@@ -9,6 +9,7 @@ mod node;
 mod permissions;
 mod policies;
 mod queues;
+mod redeclare;
 mod socket;
 mod tracing;
 mod users;
