@@ -115,6 +115,13 @@ fn a_purge_is_no_death() {
 
 // ---- queues ----
 
+/// How long the queues here live unused: longer than a busy machine stands still.
+const LIVES: Duration = Duration::from_millis(400);
+
+fn lives() -> (&'static str, Value) {
+    ("x-expires", i(LIVES.as_millis() as i32))
+}
+
 fn wait_until_gone(peer: &mut Peer, queue: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
@@ -125,7 +132,7 @@ fn wait_until_gone(peer: &mut Peer, queue: &str) {
             return;
         }
         // To ask is to use it: the next question has to come later than it would live.
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(LIVES + LIVES / 2);
     }
     panic!("the queue lives on");
 }
@@ -134,7 +141,7 @@ fn wait_until_gone(peer: &mut Peer, queue: &str) {
 fn a_queue_that_nobody_uses_goes_without_dead_letters() {
     let mut peer = Peer::connect();
     peer.open_channel(2);
-    let (queue, dead) = declare_with_dead_letters(&mut peer, "unused", [("x-expires", i(80))]);
+    let (queue, dead) = declare_with_dead_letters(&mut peer, "unused", [lives()]);
     peer.publish(1, "", &queue, "m");
     wait_until_gone(&mut peer, &queue);
     assert_eq!(peer.counts(1, &dead), (0, 0));
@@ -144,9 +151,9 @@ fn a_queue_that_nobody_uses_goes_without_dead_letters() {
 fn a_queue_with_a_consumer_does_not_expire() {
     let mut peer = Peer::connect();
     peer.open_channel(2);
-    let queue = declare(&mut peer, "used", [("x-expires", i(60))]);
+    let queue = declare(&mut peer, "used", [lives()]);
     peer.consume(1, &queue, "t");
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(LIVES * 2);
     assert_eq!(peer.counts(1, &queue), (0, 1));
     peer.call(1, &cancel("t"));
     wait_until_gone(&mut peer, &queue);
@@ -156,9 +163,9 @@ fn a_queue_with_a_consumer_does_not_expire() {
 fn getting_and_declaring_are_uses() {
     let mut peer = Peer::connect();
     peer.open_channel(2);
-    let queue = declare(&mut peer, "touched", [("x-expires", i(150))]);
+    let queue = declare(&mut peer, "touched", [lives()]);
     let started = Instant::now();
-    while started.elapsed() < Duration::from_millis(500) {
+    while started.elapsed() < LIVES * 3 {
         assert!(peer.get(1, &queue).is_none());
         std::thread::sleep(Duration::from_millis(20));
     }
