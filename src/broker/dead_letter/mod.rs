@@ -58,7 +58,7 @@ pub(super) fn bury(queue: &Arc<Queue>, target: &DeadLetter, dying: Vec<Dying>, n
             if target.at_least_once { undertaker.bury_surely(dying, now_ms) } else { undertaker.bury_all(dying) }
         }
         _ if target.at_least_once => queue.keep_dying(dying, now_ms + RETRY_MS),
-        _ => queue.moved(dying.into_iter().map(|dying| dying.run)),
+        _ => queue.dropped(dying.into_iter().map(|dying| dying.run)),
     }
 }
 

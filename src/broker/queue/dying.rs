@@ -163,6 +163,15 @@ impl Queue {
         }
     }
 
+    /// Settles messages that were to become dead letters and have nowhere to go.
+    pub(in crate::broker) fn dropped(&self, runs: impl IntoIterator<Item = Run>) {
+        let state = self.lock();
+        for run in runs {
+            state.log_settled_run(&run);
+            run.settle();
+        }
+    }
+
     /// Takes messages back that cannot be dead-lettered now, to be tried again at some time.
     pub(in crate::broker) fn keep_dying(&self, dying: Vec<Dying>, retry_ms: u64) {
         self.lock().put_back_dying(dying, retry_ms);
@@ -178,7 +187,7 @@ impl Queue {
         }
         match target {
             Some(target) => dead_letter::bury(self, &target, here, now_ms),
-            None => self.moved(here.into_iter().map(|dying| dying.run)),
+            None => self.dropped(here.into_iter().map(|dying| dying.run)),
         }
         true
     }
