@@ -87,7 +87,11 @@ impl fmt::Debug for Pattern {
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, String> {
+/// A regular expression, bounded in its length and in what a match may cost.
+///
+/// # Errors
+/// What is wrong with it.
+pub(in crate::broker) fn compile(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > PATTERN_MAX_BYTES {
         return Err(format!("it is longer than {PATTERN_MAX_BYTES} bytes"));
     }

@@ -6,10 +6,11 @@
 #[cfg(test)]
 mod tests;
 
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::Regex;
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
-use crate::limits::{PATTERN_BACKTRACKS_MAX, PATTERN_MAX_BYTES};
+use crate::broker::pattern::compile;
+use crate::limits::PATTERN_MAX_BYTES;
 
 /// Alternatives of a pattern of which each is remembered by its text; with more, none is.
 const ALTERNATIVES_MAX: usize = 16;
@@ -43,7 +44,7 @@ impl Pattern {
     /// What is wrong with it.
     pub fn new(pattern: &str) -> Result<Pattern, String> {
         if pattern.len() > PATTERN_MAX_BYTES {
-            return Err(format!("it has more than {PATTERN_MAX_BYTES} bytes"));
+            return Err(format!("it is longer than {PATTERN_MAX_BYTES} bytes"));
         }
         // What has look-around or references back is not understood here, and tried on every name.
         let parsed = regex_syntax::parse(pattern).ok();
@@ -71,10 +72,6 @@ impl Pattern {
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
     }
-}
-
-fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern).backtrack_limit(PATTERN_BACKTRACKS_MAX).build().map_err(|error| error.to_string())
 }
 
 /// What follows one another in a pattern.
