@@ -77,17 +77,21 @@ fn a_missing_exchange_swallows_and_a_later_one_works() {
     let queue = declare(&mut peer, "missing", [("x-dead-letter-exchange", s(&exchange))]);
     peer.publish(1, "", &queue, "lost");
     rejected(&mut peer, &queue);
-    peer.expect_counts(1, &queue, (0, 0));
+    after_all_before(&mut peer);
     let dead = declare(&mut peer, "dead", []);
-    // What is on its way takes no time that a client could name: the first is let go before the exchange is there.
-    peer.publish(1, "", &queue, "lost too");
-    rejected(&mut peer, &queue);
-    std::thread::sleep(std::time::Duration::from_millis(50));
     peer.call(1, &exchange_declare(&exchange, "fanout").on("auto-delete"));
     peer.call(1, &queue_bind(&dead, &exchange, ""));
     peer.publish(1, "", &queue, "found");
     rejected(&mut peer, &queue);
     assert_eq!(bodies(&dead_letters(&mut peer, &dead, 1)), ["found"]);
+}
+
+/// Waits until a dead letter has arrived that died now: those that died before have gone where they go.
+fn after_all_before(peer: &mut Peer) {
+    let (queue, dead) = declare_with_dead_letters(peer, "last", []);
+    peer.publish(1, "", &queue, "last");
+    rejected(peer, &queue);
+    peer.wait_for_counts(1, &dead, (1, 0));
 }
 
 #[test]
@@ -99,8 +103,8 @@ fn a_circle_without_a_rejection_ends() {
     peer.call(1, &queue_declare(&queue).on("exclusive").args(arguments));
     peer.publish(1, "", &queue, "m");
     peer.wait_for_counts(1, &queue, (0, 0));
-    std::thread::sleep(std::time::Duration::from_millis(60));
-    assert_eq!(peer.counts(1, &queue), (0, 0));
+    after_all_before(&mut peer);
+    assert_eq!(peer.counts(1, &queue), (0, 0), "it has not come back");
 }
 
 #[test]
