@@ -75,9 +75,9 @@ class Session {
     this.failure.catch(() => {});
   }
 
-  /** Asks the runner to stop the broker. */
-  ready() {
-    report(this.scenarioName, 'ready');
+  /** Asks the runner to do something to the broker: stop, restart, block or unblock. */
+  ask(what) {
+    report(this.scenarioName, what);
   }
 
   async connect(options = this.url, socketOptions = {}) {

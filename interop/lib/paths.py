@@ -8,6 +8,7 @@ REPOSITORY = INTEROP.parent
 CACHE = INTEROP / ".cache"
 LOG = CACHE / "log"
 JUNIT = CACHE / "junit.xml"
+DOCUMENT = REPOSITORY / "docs" / "interop.md"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
 
 

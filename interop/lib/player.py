@@ -4,28 +4,34 @@ import json
 import os
 import threading
 
+from .brokers import BLOCK, UNBLOCK, Unavailable
 from .paths import LOG, shown
 from .process import Ended, LineProcess, Silent
-from .report import FAILED, LACKING, PASSED, Result
-from .scenarios import LAST
+from .report import FAILED, LACKING, NOT_IN_BROKER, PASSED, Result
+from .scenarios import LAST, NEED_CONTROL
 
 # Longer than a scenario may take by itself, so that the client's own message comes first.
-SILENCE_TIMEOUT_S = 45
+SILENCE_TIMEOUT_S = 60
 
 STATUS = {"passed": PASSED, "failed": FAILED, "lacking": LACKING}
 
 
-def play_all(client, names, start_broker, report):
-    """One result for each name. A client or broker that dies is started again for the rest."""
-    remaining = list(names)
-    while remaining:
+def play_all(client, names, lacks, start_broker, report):
+    """One result for each name. A client or broker that dies is started again for the rest.
+
+    `lacks` tells why the broker cannot be asked some of the scenarios.
+    """
+    for name in names:
+        if name in lacks:
+            report.add(Result(client.name, name, NOT_IN_BROKER, message=lacks[name]))
+    remaining = [name for name in names if name not in lacks]
+    while remaining and not report.interrupted.is_set():
         broker = start_broker(client.name)
-        if not broker.can_stop and LAST in remaining:
-            remaining.remove(LAST)
-            continue
         player = Player(client, broker)
+        if not broker.is_ours:
+            remaining = [name for name in remaining if name not in NEED_CONTROL]
         try:
-            for result in player.play(list(remaining)):
+            for result in player.play(list(remaining)) if remaining else ():
                 report.add(result)
                 remaining.remove(result.name)
         finally:
@@ -39,6 +45,13 @@ class Player:
         self._log_path = LOG / f"{client.name}.log"
         self._stopping = None
         self._stop_problem = None
+        self._blocked = False
+        self._asked = {
+            "stop": self._begin_stop,
+            "restart": self._restart,
+            "block": lambda: self._block(True),
+            "unblock": lambda: self._block(False),
+        }
 
     def play(self, names):
         """Yields results until all are in, or the client or the broker has failed."""
@@ -48,9 +61,14 @@ class Player:
             for _ in names:
                 try:
                     result = self._next_result(process)
+                    if self._blocked:
+                        self._block(False)
                 except (Silent, Ended) as problem:
                     message = f"the client {problem}; see {shown(self._log_path)}"
                     yield Result(self._client.name, current, FAILED, message=self._with_broker_problem(message))
+                    return
+                except Unavailable as problem:
+                    yield Result(self._client.name, current, FAILED, message=str(problem))
                     return
                 if result.name == LAST and result.status != LACKING:
                     result = self._judge_stop(result)
@@ -75,6 +93,17 @@ class Player:
         self._stopping = threading.Thread(target=stop)
         self._stopping.start()
 
+    def _restart(self):
+        problem = self._broker.restart()
+        if problem:
+            raise Unavailable(problem)
+
+    def _block(self, blocked):
+        problem = self._broker.ctl(*(BLOCK if blocked else UNBLOCK))
+        if problem:
+            raise Unavailable(problem)
+        self._blocked = blocked
+
     def _next_result(self, process):
         while True:
             line = process.next_line(SILENCE_TIMEOUT_S)
@@ -82,13 +111,14 @@ class Player:
                 event = json.loads(line)
             except json.JSONDecodeError:
                 raise Ended(f"printed {line!r}, which is not JSON") from None
-            if event["event"] == "ready":
-                self._begin_stop()
-            elif event["event"] != "started":
+            what = event["event"]
+            if what in self._asked:
+                self._asked[what]()
+            elif what != "started":
                 return Result(
                     self._client.name,
                     event["scenario"],
-                    STATUS[event["event"]],
+                    STATUS[what],
                     event.get("seconds", 0.0),
                     event.get("message", ""),
                 )

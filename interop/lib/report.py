@@ -1,10 +1,14 @@
-"""Results: a line as each comes, a table of all, JUnit XML."""
+"""Results: a line as each comes, a table of all, JUnit XML, the page of the documentation."""
 
+import threading
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-PASSED, FAILED, LACKING = "ok", "FAILED", "lacks"
-NOT_RUN = "-"
+PASSED, FAILED, LACKING, NOT_IN_BROKER = "ok", "FAILED", "lacks", "broker"
+NOT_RUN = ""
+TABLE_WIDTH = 120
+
+LEGEND = {LACKING: "What a client lacks", NOT_IN_BROKER: "What the broker lacks", FAILED: "Failures"}
 
 
 @dataclass
@@ -17,14 +21,21 @@ class Result:
 
 
 class Report:
-    def __init__(self):
+    """May be added to by several threads. `suites` and `names` are in the order of the tables."""
+
+    def __init__(self, suites, names):
         self.results = []
+        self.interrupted = threading.Event()
+        self._suites = suites
+        self._names = names
+        self._lock = threading.Lock()
 
     def add(self, result):
-        self.results.append(result)
-        print(f"{result.suite:<18} {result.name:<30} {result.status:<6} {result.seconds:7.2f} s", flush=True)
-        if result.status == FAILED:
-            print(f"    {result.message}", flush=True)
+        with self._lock:
+            self.results.append(result)
+            print(f"{result.suite:<21} {result.name:<32} {result.status:<6} {result.seconds:7.2f} s", flush=True)
+            if result.status == FAILED:
+                print(f"    {result.message}", flush=True)
 
     def count(self, status):
         return sum(result.status == status for result in self.results)
@@ -32,7 +43,7 @@ class Report:
     def print_summary(self):
         for suites in self._tables():
             self._print_table(suites)
-        for status, title in ((LACKING, "What a client lacks"), (FAILED, "Failures")):
+        for status, title in LEGEND.items():
             chosen = [result for result in self.results if result.status == status]
             if chosen:
                 print(f"\n{title}:")
@@ -41,34 +52,49 @@ class Report:
         print(f"\n{self.count(PASSED)} passed, {self.count(FAILED)} failed", flush=True)
 
     def _tables(self):
-        """Suites that ran the same kind of thing share a table."""
-        suites = list(dict.fromkeys(result.suite for result in self.results))
-        tutorials = [suite for suite in suites if suite.startswith("tutorials")]
-        clients = [suite for suite in suites if suite not in tutorials]
-        return [table for table in (clients, tutorials) if table]
+        """Suites that ran the same kind of thing share a table, as many as fit side by side."""
+        ran = {result.suite for result in self.results}
+        suites = [suite for suite in self._suites if suite in ran]
+        names_of = lambda suite: {result.name for result in self.results if result.suite == suite}
+        tables = []
+        for suite in suites:
+            last = tables[-1] if tables else None
+            if last and names_of(last[0]) & names_of(suite) and self._width([*last, suite]) <= TABLE_WIDTH:
+                last.append(suite)
+            else:
+                tables.append([suite])
+        return tables
+
+    def _rows(self, suites):
+        names = dict.fromkeys(result.name for result in self.results if result.suite in suites)
+        return [name for name in self._names if name in names] + [name for name in names if name not in self._names]
+
+    def _width(self, suites):
+        return max(map(len, self._rows(suites))) + sum(map(column_width, suites))
 
     def _print_table(self, suites):
         cells = {(result.name, result.suite): result.status for result in self.results}
-        names = list(dict.fromkeys(result.name for result in self.results if result.suite in suites))
+        names = self._rows(suites)
         width = max(map(len, names)) + 2
-        columns = [max(len(suite), len(FAILED)) + 2 for suite in suites]
-        row = lambda first, rest: first.ljust(width) + "".join(c.ljust(w) for c, w in zip(rest, columns)).rstrip()
-        print("\n" + row("", suites))
+        row = lambda first, rest: first.ljust(width) + "".join(
+            text.ljust(column_width(suite)) for text, suite in zip(rest, suites)
+        )
+        print("\n" + row("", suites).rstrip())
         for name in names:
-            print(row(name, [cells.get((name, suite), NOT_RUN) for suite in suites]))
+            print(row(name, [cells.get((name, suite), NOT_RUN) for suite in suites]).rstrip())
 
     def write_junit(self, path):
         root = ElementTree.Element("testsuites")
         for suite in dict.fromkeys(result.suite for result in self.results):
             results = [result for result in self.results if result.suite == suite]
-            count = lambda status: str(sum(result.status == status for result in results))
+            count = lambda *statuses: str(sum(result.status in statuses for result in results))
             element = ElementTree.SubElement(
                 root,
                 "testsuite",
                 name=f"interop.{suite}",
                 tests=str(len(results)),
                 failures=count(FAILED),
-                skipped=count(LACKING),
+                skipped=count(LACKING, NOT_IN_BROKER),
                 time=f"{sum(result.seconds for result in results):.3f}",
             )
             for result in results:
@@ -83,6 +109,10 @@ class Report:
         if result.status != PASSED:
             tag = "failure" if result.status == FAILED else "skipped"
             ElementTree.SubElement(case, tag, message=printable(result.message))
+
+
+def column_width(suite):
+    return max(len(suite), len(FAILED)) + 2
 
 
 def printable(text):

@@ -93,9 +93,9 @@ class Session:
     def __exit__(self, *failure):
         self._cleanup.close()
 
-    def ready(self):
-        """Asks the runner to stop the broker."""
-        report(self.scenario_name, "ready")
+    def ask(self, what):
+        """Asks the runner to do something to the broker: stop, restart, block or unblock."""
+        report(self.scenario_name, what)
 
     def connect(self, **options):
         parameters = pika.URLParameters(self.url)

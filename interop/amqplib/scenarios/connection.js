@@ -119,7 +119,7 @@ exports.graceful_shutdown = async (session) => {
   const connection = await session.connect();
   await roundTrip(session, connection);
   const closed = once(connection, 'close');
-  session.ready();
+  session.ask("stop");
   const [reason] = await closed;
   equal(
     { code: reason?.code, text: reason && replyText(reason) },

@@ -1,13 +1,11 @@
-"""The clients: what each needs on the machine, how its packages are installed, how it is started."""
+"""What is common to the clients: tools that have to be there, packages that are installed once, commands."""
 
 import hashlib
-import importlib.util
-import os
 import shutil
 import subprocess
-import sys
+import threading
 
-from .paths import CACHE, INTEROP, shown
+from ..paths import CACHE, INTEROP, shown
 
 
 class Missing(Exception):
@@ -24,35 +22,61 @@ def need(tool, hint):
 
 
 def run_tool(client, command, **options):
+    """Runs a tool to its end and returns what it printed."""
     outcome = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
     if outcome.returncode != 0:
         output = (outcome.stdout + outcome.stderr).strip()
         raise InstallFailed(f"{client}: {' '.join(map(str, command))} failed:\n{output}")
+    return outcome.stdout
+
+
+def debian_package(name):
+    """The version of an installed Debian package, without Debian's own part of it."""
+    asked = subprocess.run(["dpkg-query", "-W", "-f=${Version}", name], capture_output=True, text=True)
+    if asked.returncode != 0 or not asked.stdout:
+        raise Missing(f"{name} is not installed; apt-get install {name}")
+    return asked.stdout.rpartition("-")[0].partition("+")[0].rpartition(":")[2]
 
 
 class Client:
     """A folder of interop with its pinned packages, installed once for each version of its inputs."""
 
     name = None
+    # The files, as patterns in the folder, on which what is installed depends.
     inputs = ()
+    # Whether interop/tutorials has programs for it.
+    has_tutorials = False
+    # Whether it plays the scenarios that are named after it and no others.
+    only_own_scenarios = False
 
     def __init__(self):
         self.folder = INTEROP / self.name
         self.installed = CACHE / self.name
+        # Held while it is prepared: scenarios and tutorials of a client may start at the same time.
+        self.preparing = threading.Lock()
+
+    def version(self):
+        """Name and version of the client library, as in `pika 1.3.2`."""
+        raise NotImplementedError
 
     def check_tools(self):
+        """Raises `Missing` for a tool that is not there."""
         raise NotImplementedError
 
     def install_packages(self):
+        """Puts packages and built programs into `self.installed`, which is there and empty."""
         raise NotImplementedError
 
     def command(self, scenarios):
+        """The command that plays these scenarios."""
         raise NotImplementedError
 
     def tutorial_command(self, program):
+        """The command of a program of interop/tutorials, without its arguments."""
         raise NotImplementedError
 
     def environment(self):
+        """What the commands need in their environment."""
         return {}
 
     def prepare(self):
@@ -73,78 +97,3 @@ class Client:
             for path in sorted(self.folder.glob(pattern)):
                 content.update(path.read_bytes())
         return content.hexdigest()
-
-
-class Pika(Client):
-    name = "pika"
-    inputs = ("requirements.txt",)
-
-    def check_tools(self):
-        # Debian ships venv without ensurepip, which it needs.
-        if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
-            raise Missing("Python's venv is not installed; apt-get install python3-venv")
-
-    def install_packages(self):
-        run_tool(self.name, [sys.executable, "-m", "venv", self.installed / "venv"])
-        requirements = self.folder / "requirements.txt"
-        run_tool(self.name, [self._python(), "-m", "pip", "install", "--quiet", "--requirement", requirements])
-
-    def command(self, scenarios):
-        return [self._python(), self.folder / "run.py", *scenarios]
-
-    def tutorial_command(self, program):
-        return [self._python(), INTEROP / "tutorials" / self.name / f"{program}.py"]
-
-    def environment(self):
-        return {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-
-    def _python(self):
-        return self.installed / "venv" / "bin" / "python"
-
-
-class Amqplib(Client):
-    name = "amqplib"
-    inputs = ("package.json", "package-lock.json")
-
-    def check_tools(self):
-        hint = "apt-get install nodejs npm, or https://nodejs.org (version 18 or later)"
-        need("node", hint)
-        need("npm", hint)
-
-    def install_packages(self):
-        for name in self.inputs:
-            shutil.copy(self.folder / name, self.installed)
-        run_tool(self.name, ["npm", "ci", "--no-audit", "--no-fund"], cwd=self.installed)
-
-    def command(self, scenarios):
-        return ["node", self.folder / "run.js", *scenarios]
-
-    def tutorial_command(self, program):
-        return ["node", INTEROP / "tutorials" / self.name / f"{program}.js"]
-
-    def environment(self):
-        return {"NODE_PATH": str(self.installed / "node_modules")}
-
-
-class Java(Client):
-    name = "java"
-    inputs = ("pom.xml", "src/**/*.java")
-
-    def check_tools(self):
-        need("javac", "apt-get install default-jdk (17 or later)")
-        need("java", "apt-get install default-jdk (17 or later)")
-        need("mvn", "apt-get install maven")
-
-    def install_packages(self):
-        goals = ["compiler:compile", "dependency:copy-dependencies"]
-        pom = self.folder / "pom.xml"
-        options = ["--quiet", "--batch-mode", f"--file={pom}", f"-Dbuild.folder={self.installed}"]
-        run_tool(self.name, ["mvn", *options, *goals])
-
-    def command(self, scenarios):
-        path = os.pathsep.join([str(self.installed / "classes"), str(self.installed / "dependency" / "*")])
-        return ["java", "-Xmx512m", "-cp", path, "interop.Main", *scenarios]
-
-
-CLIENTS = {client.name: client for client in (Pika(), Amqplib(), Java())}
-TUTORIAL_CLIENTS = [CLIENTS["pika"], CLIENTS["amqplib"]]

@@ -153,7 +153,7 @@ def small_frames(session):
 def graceful_shutdown(session):
     connection = session.connect()
     round_trip(session, connection)
-    session.ready()
+    session.ask("stop")
     try:
         while True:
             connection.process_data_events(time_limit=1)

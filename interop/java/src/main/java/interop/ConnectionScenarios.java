@@ -253,7 +253,7 @@ final class ConnectionScenarios {
         roundTrip(session, connection);
         CompletableFuture<ShutdownSignalException> closed = new CompletableFuture<>();
         connection.addShutdownListener(closed::complete);
-        session.ready();
+        session.ask("stop");
         Expect.reasonIs(
                 closed.get(), 320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'");
     }

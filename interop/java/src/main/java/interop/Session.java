@@ -28,9 +28,9 @@ final class Session implements AutoCloseable {
         this.url = url;
     }
 
-    /** Asks the runner to stop the broker. */
-    void ready() {
-        Report.event(scenario, "ready");
+    /** Asks the runner to do something to the broker: stop, restart, block or unblock. */
+    void ask(String what) {
+        Report.event(scenario, what);
     }
 
     /** The broker's address and login. Recovery is off, so that a scenario sees what the broker does. */

@@ -1,0 +1,3 @@
+"""Clients in C."""
+
+CLIENTS = ()

@@ -1,0 +1,3 @@
+"""Clients in Erlang."""
+
+CLIENTS = ()

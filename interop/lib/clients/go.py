@@ -1,0 +1,3 @@
+"""Clients from the Go module proxy."""
+
+CLIENTS = ()

@@ -1,0 +1,45 @@
+"""Clients from PyPI, each in a virtual environment of its own."""
+
+import importlib.util
+import sys
+
+from ..paths import INTEROP
+from .base import Client, Missing, run_tool
+
+
+class PythonClient(Client):
+    inputs = ("requirements.txt",)
+
+    def version(self):
+        first = (self.folder / "requirements.txt").read_text().splitlines()[0]
+        return first.replace("==", " ")
+
+    def check_tools(self):
+        # Debian ships venv without ensurepip, which it needs.
+        if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
+            raise Missing("Python's venv is not installed; apt-get install python3-venv")
+
+    def install_packages(self):
+        run_tool(self.name, [sys.executable, "-m", "venv", self.installed / "venv"])
+        requirements = self.folder / "requirements.txt"
+        run_tool(self.name, [self._python(), "-m", "pip", "install", "--quiet", "--requirement", requirements])
+
+    def command(self, scenarios):
+        return [self._python(), self.folder / "run.py", *scenarios]
+
+    def environment(self):
+        return {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def _python(self):
+        return self.installed / "venv" / "bin" / "python"
+
+
+class Pika(PythonClient):
+    name = "pika"
+    has_tutorials = True
+
+    def tutorial_command(self, program):
+        return [self._python(), INTEROP / "tutorials" / self.name / f"{program}.py"]
+
+
+CLIENTS = (Pika(),)

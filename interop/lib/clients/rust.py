@@ -1,0 +1,3 @@
+"""Clients from crates.io."""
+
+CLIENTS = ()
