@@ -9,7 +9,8 @@ import uuid
 import pika
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
-SCENARIO_TIMEOUT_S = 30
+SCENARIO_TIMEOUT_S = 45
+RECONNECT_TIMEOUT_S = 40
 
 _registry = {}
 
@@ -108,6 +109,23 @@ class Session:
     def channel(self):
         """A channel on a connection of its own."""
         return self.connect().channel()
+
+    def confirming_channel(self):
+        """A channel that returns from a publish when the queue has the message."""
+        channel = self.channel()
+        channel.confirm_delivery()
+        return channel
+
+    def reconnect(self):
+        """A connection to a broker that is being restarted."""
+        until = time.monotonic() + RECONNECT_TIMEOUT_S
+        while True:
+            try:
+                return self.connect()
+            except pika.exceptions.AMQPConnectionError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def name(self, label):
         return f"interop.{self.scenario_name}.{label}.{self._token}"
@@ -222,10 +240,10 @@ def connection_error(code, text):
         raise AssertionError(f"expected the connection to close with {code} {text}")
 
 
-def eventually(condition, connection, what):
+def eventually(condition, connection, what, seconds=5):
     """For what the broker finishes in the background without telling anybody."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
-            raise AssertionError(f"{what}: not so after 5 s")
+            raise AssertionError(f"{what}: not so after {seconds} s")
         connection.process_data_events(time_limit=0.02)

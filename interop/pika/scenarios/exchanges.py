@@ -1,5 +1,7 @@
+import time
+
 import pika
-from harness import channel_error, drain, equal, publish, scenario
+from harness import Inbox, channel_error, drain, equal, publish, scenario
 
 
 @scenario
@@ -224,6 +226,104 @@ def unbind(session):
     for colour in ("red", "blue"):
         channel.basic_publish(exchange, "", colour, pika.BasicProperties(headers={"colour": colour}))
     equal(drain(channel, queue), ["blue"], "messages")
+
+
+def spread(channel, exchange, inboxes, messages):
+    """Publishes pairs of key and headers, and returns the place of the inbox that each came to, one copy of each."""
+    already = [len(inbox.messages) for inbox in inboxes]
+    for n, (key, headers) in enumerate(messages):
+        channel.basic_publish(exchange, key, str(n), pika.BasicProperties(headers=headers))
+    while sum(len(inbox.messages) for inbox in inboxes) < sum(already) + len(messages):
+        channel.connection.process_data_events(time_limit=1)
+    places = {}
+    for place, inbox in enumerate(inboxes):
+        for body in inbox.bodies()[already[place] :]:
+            places.setdefault(int(body), []).append(place)
+    equal(sorted(places), list(range(len(messages))), "messages that arrived")
+    equal({len(copies) for copies in places.values()}, {1}, "copies of each")
+    return [places[n][0] for n in range(len(messages))]
+
+
+def bound_inboxes(session, channel, exchange, *keys):
+    inboxes = []
+    for n, key in enumerate(keys):
+        queue = session.queue(channel, f"{exchange}-{n}")
+        channel.queue_bind(queue, exchange, key)
+        inboxes.append(Inbox(channel, queue, auto_ack=True))
+    return inboxes
+
+
+@scenario
+def consistent_hash_exchange(session):
+    channel = session.channel()
+    exchange = session.exchange(channel, "x-consistent-hash", "by-key")
+    inboxes = bound_inboxes(session, channel, exchange, "1", "1", "4")
+    messages = [(f"key-{n}", None) for n in range(1000)]
+    places = spread(channel, exchange, inboxes, messages)
+    light, other, heavy = (places.count(place) for place in range(3))
+    equal(light > 0 and other > 0, True, f"every queue got some of {light}, {other}, {heavy}")
+    equal(heavy > max(light, other), True, f"the weight 4 got most of {light}, {other}, {heavy}")
+    equal(spread(channel, exchange, inboxes, messages) == places, True, "the same key to the same queue")
+
+    exchange = session.exchange(channel, "x-consistent-hash", "by-header", arguments={"hash-header": "customer"})
+    inboxes = bound_inboxes(session, channel, exchange, "1", "1", "1")
+    places = spread(channel, exchange, inboxes, [(f"key-{n}", {"customer": str(n // 4)}) for n in range(400)])
+    equal(set(places), {0, 1, 2}, "queues that got some by header")
+    equal(places == [places[n // 4 * 4] for n in range(400)], True, "the same header to the same queue")
+
+
+@scenario
+def modulus_hash_exchange(session):
+    channel = session.channel()
+    exchange = session.exchange(channel, "x-modulus-hash")
+    inboxes = bound_inboxes(session, channel, exchange, "", "", "")
+    messages = [(f"key-{n}", None) for n in range(200)]
+    places = spread(channel, exchange, inboxes, messages)
+    equal(set(places), {0, 1, 2}, "queues that got some")
+    equal(spread(channel, exchange, inboxes, messages) == places, True, "the same key to the same queue")
+
+
+@scenario
+def random_exchange(session):
+    channel = session.channel()
+    exchange = session.exchange(channel, "x-random")
+    inboxes = bound_inboxes(session, channel, exchange, "", "", "")
+    places = spread(channel, exchange, inboxes, [("one key", None)] * 200)
+    equal(set(places), {0, 1, 2}, "queues that got some")
+
+
+@scenario
+def recent_history_exchange(session):
+    channel = session.channel()
+    exchange = session.exchange(channel, "x-recent-history", arguments={"x-recent-history-length": 5})
+    for n in range(8):
+        channel.basic_publish(exchange, f"key-{n}", str(n))
+    [inbox] = bound_inboxes(session, channel, exchange, "")
+    channel.basic_publish(exchange, "", "afterwards")
+    equal(inbox.bodies(6), ["3", "4", "5", "6", "7", "afterwards"], "messages of a queue bound late")
+
+
+@scenario
+def delayed_exchange(session):
+    channel = session.channel()
+    exchange = session.exchange(channel, "x-delayed-message", arguments={"x-delayed-type": "direct"})
+    queue = session.queue(channel)
+    channel.queue_bind(queue, exchange, "key")
+    arrivals = []
+
+    def on_message(_channel, _method, _properties, body):
+        arrivals.append((int(body), time.monotonic()))
+
+    channel.basic_consume(queue, on_message, auto_ack=True)
+    started = time.monotonic()
+    for delay in (300, 100, 200, 0):
+        channel.basic_publish(exchange, "key", str(delay), pika.BasicProperties(headers={"x-delay": delay}))
+    channel.basic_publish(exchange, "another key", "0", pika.BasicProperties(headers={"x-delay": 1}))
+    while len(arrivals) < 4:
+        channel.connection.process_data_events(time_limit=1)
+    equal([delay for delay, _ in arrivals], [0, 100, 200, 300], "messages in the order of their delays")
+    early = [delay for delay, arrived in arrivals if arrived - started < delay / 1000]
+    equal(early, [], "messages before their time")
 
 
 @scenario

@@ -1,7 +1,8 @@
 import threading
 
 import pika
-from harness import Inbox, await_ready, equal, publish, scenario
+from harness import Inbox, await_ready, close_if_open, equal, lacking, publish, scenario
+from pika.exceptions import AMQPConnectionError
 
 PUBLISHERS = 8
 MESSAGES_EACH = 1000
@@ -81,3 +82,38 @@ def unread_consumer(session):
 
     received = [int(body.split()[0]) for body in unread_inbox.bodies(2000)]
     equal(received, list(range(2000)), "the messages read at last")
+
+
+@scenario
+def survives_restart(session):
+    connection = session.connect()
+    channel = connection.channel()
+    channel.confirm_delivery()
+    exchange = session.exchange(channel, "direct", durable=True)
+    queue = session.shared_queue(channel, durable=True)
+    channel.queue_bind(queue, exchange, "key")
+    persistent = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
+    for n in range(5):
+        channel.basic_publish(exchange, "key", str(n), persistent)
+    channel.basic_publish(exchange, "key", "transient")
+    for _ in range(2):
+        channel.basic_get(queue)
+    session.ask("restart")
+    await_death(connection)
+
+    channel = session.reconnect().channel()
+    channel.basic_publish(exchange, "key", "5", persistent)
+    inbox = Inbox(channel, queue)
+    equal(inbox.bodies(6), list("012345"), "messages after the restart")
+    equal(inbox.flags(), [True] * 2 + [False] * 4, "redelivered")
+
+
+def await_death(connection):
+    try:
+        while True:
+            connection.process_data_events(time_limit=1)
+    except AMQPConnectionError:
+        close_if_open(connection)
+
+
+lacking("automatic_recovery", "pika never connects again by itself; its users write that loop")

@@ -1,6 +1,9 @@
 import pika
-from harness import await_ready, channel_error, drain, equal, publish, scenario
-from pika.exceptions import UnroutableError
+from harness import Inbox, await_ready, channel_error, drain, equal, eventually, publish, scenario
+from pika.exceptions import NackError, UnroutableError
+
+# The alarm is set and lifted by a command that has to start first.
+ALARM_TIMEOUT_S = 20
 
 
 @scenario
@@ -95,6 +98,55 @@ def return_before_confirm(session):
             raise AssertionError(f"message {n} was confirmed before its return, or not returned")
         channel.basic_publish("", queue, str(n), mandatory=True)
     equal(len(drain(channel, queue)), 20, "routed messages")
+
+
+@scenario
+def nacked_publish(session):
+    channel = session.confirming_channel()
+    queue = session.queue(channel, arguments={"x-max-length": 3, "x-overflow": "reject-publish"})
+    nacked = []
+    for n in range(6):
+        try:
+            publish(channel, queue, str(n))
+        except NackError:
+            nacked.append(n)
+    equal(nacked, [3, 4, 5], "nacked messages")
+    equal(drain(channel, queue), ["0", "1", "2"], "messages in the queue")
+
+
+@scenario
+def connection_blocked(session):
+    publisher, observer = session.connect(), session.channel()
+    told = []
+    publisher.add_on_connection_blocked_callback(lambda _connection, frame: told.append(frame.method.reason))
+    publisher.add_on_connection_unblocked_callback(lambda _connection, _frame: told.append("unblocked"))
+    channel = publisher.channel()
+    queue = session.shared_queue(observer)
+    inbox = Inbox(observer, queue, auto_ack=True)
+    published = []
+
+    def publish_one(body):
+        publish(channel, queue, body)
+        published.append(body)
+
+    def is_blocked():
+        """Only who publishes is blocked."""
+        if not told:
+            publish_one(f"before {len(published)}")
+        return bool(told)
+
+    session.ask("block")
+    try:
+        eventually(is_blocked, publisher, "the client is told that it is blocked", ALARM_TIMEOUT_S)
+        publish_one("while blocked")
+        observer.connection.sleep(0.3)
+        equal("while blocked" in inbox.bodies(), False, "a message got through")
+    finally:
+        session.ask("unblock")
+    eventually(lambda: len(told) == 2, publisher, "the client is told that it is unblocked", ALARM_TIMEOUT_S)
+    equal(told, ["low on memory", "unblocked"], "what the client is told")
+    publish_one("afterwards")
+    equal(inbox.bodies(len(published)), published, "messages")
 
 
 @scenario
