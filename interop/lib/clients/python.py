@@ -42,4 +42,13 @@ class Pika(PythonClient):
         return [self._python(), INTEROP / "tutorials" / self.name / f"{program}.py"]
 
 
-CLIENTS = (Pika(),)
+class AioPika(PythonClient):
+    name = "aio-pika"
+
+    def check_tools(self):
+        if sys.version_info < (3, 11):
+            raise Missing("aio-pika needs Python 3.11 or later; start interop/run with one")
+        super().check_tools()
+
+
+CLIENTS = (Pika(), AioPika())

@@ -6,8 +6,7 @@ from harness import Inbox, close_if_open, drain, equal, lacking, publish, scenar
 from pika.exceptions import AMQPConnectionError, ConnectionClosedByBroker, NoFreeChannels
 
 LOGIN_REFUSED = (
-    "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. "
-    "For details see the broker logfile."
+    "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."
 )
 
 

@@ -31,9 +31,7 @@ def dead_letter_rejected(session):
     channel = session.channel()
     letters, dead = session.exchange(channel, "direct", "letters"), session.queue(channel, "dead")
     channel.queue_bind(dead, letters, "buried")
-    queue = session.queue(
-        channel, arguments={"x-dead-letter-exchange": letters, "x-dead-letter-routing-key": "buried"}
-    )
+    queue = session.queue(channel, arguments={"x-dead-letter-exchange": letters, "x-dead-letter-routing-key": "buried"})
     exchange = session.exchange(channel, "topic")
     channel.queue_bind(queue, exchange, "orders.#")
     given = pika.BasicProperties(message_id="order-1", headers={"kept": 1})
