@@ -2,10 +2,12 @@
 
 mod check;
 mod ctl;
+mod plugins;
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use amq_protocol::frame::{AMQPFrame, parse_frame};
@@ -16,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::check::Check;
 pub use self::ctl::Ctl;
+pub use self::plugins::Plugins;
 use crate::bench::Bench;
 use crate::config::{Config, ConfigError, Flags};
 use crate::limits::FRAME_OVERHEAD_BYTES;
@@ -51,6 +54,9 @@ pub enum Command {
     ///
     /// Over a local socket in its data directory, which only the user that runs the broker can open.
     Ctl(Box<Ctl>),
+
+    /// Tell what the broker has of RabbitMQ's plugins; enable and disable nothing, as rabbitmq-plugins
+    Plugins(Plugins),
 
     /// Ask whether a broker answers, up to the first step of AMQP's handshake
     ///
@@ -98,6 +104,23 @@ Environment:
 
 All keys with their defaults: docs/configuration.md"
 );
+
+/// The names of RabbitMQ's tools, and the commands that they stand for where a link to this program has such a name.
+const TOOLS: [(&str, Option<&str>); 4] = [
+    ("rabbitmq-server", None),
+    ("rabbitmqctl", Some("ctl")),
+    ("rabbitmq-diagnostics", Some("ctl")),
+    ("rabbitmq-plugins", Some("plugins")),
+];
+
+/// The command line with the command in it that the name of the program stands for.
+pub fn with_tool(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().and_then(|program| Path::new(program).file_name()).and_then(OsStr::to_str);
+    if let Some((_, command)) = TOOLS.into_iter().find(|(tool, _)| Some(*tool) == name) {
+        arguments.splice(..1, ["leveret"].into_iter().chain(command).map(OsString::from));
+    }
+    arguments
+}
 
 /// What the broker takes.
 #[derive(Args, Clone, Debug, Default)]
@@ -160,8 +183,9 @@ impl ServerArgs {
 /// `leveret ping`.
 #[derive(Args, Debug)]
 pub struct Ping {
-    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:5672")]
-    address: String,
+    /// [default: the first address that this machine's configuration has it listen on, or 127.0.0.1:5672]
+    #[arg(value_name = "HOST:PORT")]
+    address: Option<String>,
 
     /// How long it may take altogether, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -175,7 +199,11 @@ impl Ping {
     /// What the broker says of itself, in a line; an error says what is wrong, in a line too.
     pub fn run(&self) -> Result<String, String> {
         let began = Instant::now();
-        let start = self.connection_start(began).map_err(|error| format!("{}: {error}", self.address))?;
+        let address = match &self.address {
+            Some(address) => address.clone(),
+            None => configured_address()?,
+        };
+        let start = self.connection_start(&address, began).map_err(|error| format!("{address}: {error}"))?;
         let property = |name: &str| match start.server_properties.inner().get(name) {
             Some(AMQPValue::LongString(text)) => text.to_string(),
             _ => "unknown".to_owned(),
@@ -183,7 +211,7 @@ impl Ping {
         let taken_ms = began.elapsed().as_secs_f64() * 1000.0;
         Ok(format!(
             "{}: {} {}, cluster {}, mechanisms {}, in {taken_ms:.1} ms",
-            self.address,
+            address,
             property("product"),
             property("version"),
             property("cluster_name"),
@@ -192,13 +220,13 @@ impl Ping {
     }
 
     /// Connects, sends the protocol header and reads `connection.start`.
-    fn connection_start(&self, began: Instant) -> io::Result<Start> {
+    fn connection_start(&self, address: &str, began: Instant) -> io::Result<Start> {
         let left = || {
             let left = Duration::from_millis(self.timeout_ms).saturating_sub(began.elapsed());
             if left.is_zero() { Err(io::Error::from(io::ErrorKind::TimedOut)) } else { Ok(left) }
         };
         let mut stream = Err(io::Error::other("the name has no address"));
-        for address in self.address.to_socket_addrs()? {
+        for address in address.to_socket_addrs()? {
             stream = TcpStream::connect_timeout(&address, left()?);
             if stream.is_ok() {
                 break;
@@ -223,6 +251,16 @@ impl Ping {
             }
         }
     }
+}
+
+/// Where a broker with the configuration of this machine can be reached from it.
+fn configured_address() -> Result<String, String> {
+    let config = Config::load(None, Flags::default()).map_err(|error| error.to_string())?;
+    let first = config.listeners.into_iter().next().expect("there is at least one");
+    Ok(match first.rsplit_once(':') {
+        Some(("[::]" | "0.0.0.0", port)) => format!("127.0.0.1:{port}"),
+        _ => first,
+    })
 }
 
 /// The `connection.start` that these bytes are; `None` if there have to be more of them.
@@ -274,6 +312,19 @@ mod tests {
         assert!(Cli::try_parse_from(["leveret", "--config", "f.toml", "check-config"]).is_err());
     }
 
+    #[test]
+    fn links_with_the_names_of_rabbitmqs_tools_stand_for_commands() {
+        for (line, expected) in [
+            (&["/usr/bin/rabbitmqctl", "-q", "list_queues"][..], &["leveret", "ctl", "-q", "list_queues"][..]),
+            (&["rabbitmq-diagnostics", "ping"], &["leveret", "ctl", "ping"]),
+            (&["rabbitmq-plugins", "list"], &["leveret", "plugins", "list"]),
+            (&["rabbitmq-server"], &["leveret"]),
+            (&["./leveret", "ping"], &["./leveret", "ping"]),
+        ] {
+            assert_eq!(with_tool(line.iter().map(OsString::from).collect()), expected);
+        }
+    }
+
     /// Pings a peer that answers like this and then hangs up.
     fn ping(answer: &'static [u8]) -> Result<String, String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -288,7 +339,7 @@ mod tests {
                 let _ = stream.write_all(&[*byte]);
             }
         });
-        let result = Ping { address, timeout_ms: 5000 }.run();
+        let result = Ping { address: Some(address), timeout_ms: 5000 }.run();
         peer.join().unwrap();
         result
     }

@@ -61,6 +61,9 @@ pub const CTL_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long connections may take to tell their figures to who lists them.
 pub const CTL_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a check of a listener waits for its own connection.
+pub const CTL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;

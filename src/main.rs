@@ -1,9 +1,10 @@
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{self, ExitCode};
 
 use clap::Parser;
-use leveret::cli::{Cli, Command, ServerArgs};
+use leveret::cli::{Cli, Command, ServerArgs, with_tool};
 use leveret::{logging, server};
 
 /// Gives memory back to the system soon after it is freed, so that what the process holds tells what it needs.
@@ -15,7 +16,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
+    let arguments = with_tool(std::env::args_os().collect());
+    let cli = Cli::try_parse_from(&arguments).unwrap_or_else(|error| refuse(&error, &arguments));
     match cli.command {
         None => {
             set_purge_delay();
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Some(Command::CheckConfig(args)) => check_config(args),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Ctl(ctl)) => ctl.run(),
+        Some(Command::Plugins(plugins)) => plugins.run(),
         Some(Command::Ping(ping)) => report(ping.run()),
         Some(Command::Bench(bench)) => match bench.run() {
             Ok(()) => ExitCode::SUCCESS,
@@ -33,13 +36,13 @@ fn main() -> ExitCode {
 }
 
 /// Says what is wrong with the command line, or the help or version that it asks for, and ends. Scripts that know RabbitMQ's
-/// tools expect 64 for a command of `ctl` that is not written as it should be.
-fn refuse(error: &clap::Error) -> ! {
+/// tools expect 64 for a command of theirs that is not written as it should be.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> ! {
     const USAGE: i32 = 64;
     // Whoever closes the pipe early has read enough.
     let _ = error.print();
-    let is_ctl = std::env::args_os().nth(1).is_some_and(|command| command == "ctl");
-    process::exit(if is_ctl && error.use_stderr() { USAGE } else { error.exit_code() })
+    let is_tool = arguments.get(1).is_some_and(|command| command == "ctl" || command == "plugins");
+    process::exit(if is_tool && error.use_stderr() { USAGE } else { error.exit_code() })
 }
 
 /// The allocator reads its settings when the process begins, so it begins anew, with the same id. Whoever has set the

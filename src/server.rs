@@ -24,6 +24,8 @@ use crate::broker::Broker;
 use crate::config::Config;
 use crate::connection;
 use crate::ctl;
+use crate::ctl::commands::Context;
+use crate::ctl::request::default_vhost;
 use crate::ctl::server::CtlServer;
 use crate::definitions::boot::ToLoad;
 use crate::storage::log::Waiter;
@@ -92,15 +94,21 @@ async fn serve_clients(
     let listeners = broker.config.listeners.iter().map(|address| listen(address)).collect::<Result<Vec<_>, _>>()?;
     // Each connection holds a sender; when the last has gone, so have all connections.
     let (open, mut all_closed) = mpsc::channel::<()>(1);
-    let mut accepting = Vec::new();
+    let (mut accepting, mut listening) = (Vec::new(), Vec::new());
     for listener in listeners {
         let address = listener.local_addr().map_err(|e| format!("cannot name a listener's address: {e}"))?;
         tracing::info!("started TCP listener on {address}");
+        listening.push(address);
         accepting.push(tokio::spawn(accept(listener, broker.clone(), open.clone())));
     }
     drop(open);
     let worker = spawn_worker(&broker)?;
-    let _ctl = start_ctl(&broker, &stop_asked)?;
+    let _ctl = start_ctl(Context {
+        broker: broker.clone(),
+        listening: listening.into(),
+        stop: stop_asked.clone(),
+        vhost: default_vhost(),
+    })?;
     tokio::spawn(watch::memory(broker.clone()));
     tokio::spawn(watch::disk(broker.clone(), store.clone()));
     tracing::info!("Server startup complete");
@@ -132,13 +140,12 @@ fn spawn_worker(broker: &Broker) -> Result<JoinHandle<()>, String> {
 ///
 /// # Errors
 /// If the configured path cannot be used.
-fn start_ctl(broker: &Arc<Broker>, stop: &Arc<Notify>) -> Result<Option<CtlServer>, String> {
-    let path = ctl::socket::path_of(&broker.config);
-    match CtlServer::start(&path, broker.clone(), stop.clone()) {
+fn start_ctl(context: Context) -> Result<Option<CtlServer>, String> {
+    let path = ctl::socket::path_of(&context.broker.config);
+    let is_configured = context.broker.config.ctl_socket.is_some();
+    match CtlServer::start(&path, context) {
         Ok(server) => Ok(Some(server)),
-        Err(error) if broker.config.ctl_socket.is_some() => {
-            Err(format!("cannot use the ctl socket {}: {error}", path.display()))
-        }
+        Err(error) if is_configured => Err(format!("cannot use the ctl socket {}: {error}", path.display())),
         Err(error) => {
             tracing::error!("no ctl socket, so `leveret ctl` cannot reach this broker: {}: {error}", path.display());
             Ok(None)

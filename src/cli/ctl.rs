@@ -131,7 +131,7 @@ impl Options {
         match (self.timeout, command) {
             (Some(Timeout::After(timeout)), _) => Some(timeout),
             (Some(Timeout::Never), _) | (None, Command::Node(Node::Stop)) => None,
-            (None, Command::Node(Node::AwaitStartup)) => Some(STARTUP_TIMEOUT),
+            (None, Command::Node(node)) if node.awaits_startup() => Some(STARTUP_TIMEOUT),
             (None, _) => Some(TIMEOUT),
         }
     }
@@ -201,8 +201,7 @@ impl<'a> Call<'a> {
     fn reach(&self, request: &Request) -> Result<Answer, Refusal> {
         loop {
             match Answer::to(&self.socket, request, self.timing) {
-                Err(Refusal { status: Status::Unavailable, .. })
-                    if matches!(request.command, Command::Node(Node::AwaitStartup)) =>
+                Err(Refusal { status: Status::Unavailable, .. }) if matches!(&request.command, Command::Node(node) if node.awaits_startup()) =>
                 {
                     self.timing.left()?;
                     sleep(STARTUP_INTERVAL);
@@ -228,12 +227,11 @@ impl<'a> Call<'a> {
                     }
                 }
                 Line::Value(value) => self.put_value(&value, command)?,
-                Line::Done { message } => {
+                Line::Done { message, remark } => {
                     if let Some(mut table) = table {
                         let _ = table.end();
-                    } else if let Some(message) = message {
-                        self.print_message(&message);
                     }
+                    self.print_words(message, remark);
                     return Ok(());
                 }
                 Line::Refused(refusal) => return Err(refusal),
@@ -254,12 +252,16 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    fn print_message(&self, message: &str) {
-        match self.options.formatter {
-            Format::Json => print(&json!({ "message": message }).to_string()),
-            // It only repeats that the command was carried out.
-            _ if self.options.quiet || self.options.silent => {}
-            _ => print(message),
+    fn print_words(&self, message: Option<String>, remark: Option<String>) {
+        let is_quiet = self.options.quiet || self.options.silent;
+        match (self.options.formatter, message, remark) {
+            (_, None, None) => {}
+            (Format::Json, Some(text), _) | (Format::Json, None, Some(text)) => {
+                print(&json!({ "message": text }).to_string());
+            }
+            (_, Some(message), _) => print(&message),
+            (_, None, Some(_)) if is_quiet => {}
+            (_, None, Some(remark)) => print(&remark),
         }
     }
 }

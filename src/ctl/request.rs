@@ -17,7 +17,8 @@ pub struct Request {
     pub command: Command,
 }
 
-fn default_vhost() -> String {
+/// The virtual host that a command is about if it names none.
+pub fn default_vhost() -> String {
     "/".to_owned()
 }
 
@@ -33,6 +34,9 @@ pub enum Line {
     Value(Value),
     Done {
         message: Option<String>,
+        /// Words that need not be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remark: Option<String>,
     },
     Refused(Refusal),
 }

@@ -7,14 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::net::UnixListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::commands::{Context, Reply};
 use super::request::{Line, Refusal, Request};
 use super::socket::SocketFile;
-use crate::broker::Broker;
 use crate::limits::{CTL_CONNECTIONS_MAX, CTL_LINE_MAX_BYTES, CTL_REQUEST_TIMEOUT, CTL_WRITE_TIMEOUT};
 use crate::server::ACCEPT_PAUSE;
 use crate::storage::log::{Log, Outcome, Waiter};
@@ -26,12 +25,12 @@ pub struct CtlServer {
 }
 
 impl CtlServer {
-    /// Serves the socket of this path until dropped. `stop` is notified when the process is to end.
-    pub fn start(path: &Path, broker: Arc<Broker>, stop: Arc<Notify>) -> io::Result<CtlServer> {
+    /// Serves the socket of this path until dropped, each command in the context given, but for its virtual host.
+    pub fn start(path: &Path, context: Context) -> io::Result<CtlServer> {
         let (listener, file) = SocketFile::listen(path)?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        Ok(CtlServer { accepting: tokio::spawn(accept(listener, broker, stop)), _file: file })
+        Ok(CtlServer { accepting: tokio::spawn(accept(listener, context)), _file: file })
     }
 }
 
@@ -41,7 +40,7 @@ impl Drop for CtlServer {
     }
 }
 
-async fn accept(listener: UnixListener, broker: Arc<Broker>, stop: Arc<Notify>) {
+async fn accept(listener: UnixListener, context: Context) {
     let places = Arc::new(Semaphore::new(CTL_CONNECTIONS_MAX));
     loop {
         let place = places.clone().acquire_owned().await.expect("it is never closed");
@@ -53,10 +52,10 @@ async fn accept(listener: UnixListener, broker: Arc<Broker>, stop: Arc<Notify>) 
                 continue;
             }
         };
-        let (broker, stop) = (broker.clone(), stop.clone());
+        let context = context.clone();
         tokio::task::spawn_blocking(move || {
             // Who asks and does not wait for the answer is none of ours.
-            if let Err(error) = serve(stream, broker, stop) {
+            if let Err(error) = serve(stream, context) {
                 tracing::debug!("ctl: {error}");
             }
             drop(place);
@@ -64,11 +63,12 @@ async fn accept(listener: UnixListener, broker: Arc<Broker>, stop: Arc<Notify>) 
     }
 }
 
-fn serve(mut stream: UnixStream, broker: Arc<Broker>, stop: Arc<Notify>) -> io::Result<()> {
+fn serve(mut stream: UnixStream, context: Context) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(CTL_WRITE_TIMEOUT))?;
     let line = read_line(&mut stream)?;
-    let reply = answer(&line, &broker, &stop);
+    let stop = context.stop.clone();
+    let reply = answer(&line, context);
     let is_stopping = matches!(reply, Ok(Reply::Stopping));
     let mut out = BufWriter::with_capacity(64 * 1024, &stream);
     write_reply(&mut out, reply)?;
@@ -106,36 +106,34 @@ fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     }
 }
 
-fn answer(line: &[u8], broker: &Arc<Broker>, stop: &Arc<Notify>) -> Result<Reply, Refusal> {
+fn answer(line: &[u8], context: Context) -> Result<Reply, Refusal> {
     let request: Request =
         serde_json::from_slice(line).map_err(|error| Refusal::usage(format!("not a request: {error}")))?;
     let Request { vhost, command, .. } = request;
-    let context = Context { broker: broker.clone(), stop: stop.clone(), vhost };
+    let context = Context { vhost, ..context };
     let reply = command.carry_out(&context)?;
-    if let (Reply::Done | Reply::Message(_), Some(store)) = (&reply, &broker.store) {
+    if let (Reply::Done | Reply::Message(_) | Reply::Remark(_), Some(store)) = (&reply, &context.broker.store) {
         kept(&store.log)?;
     }
     Ok(reply)
 }
 
 fn write_reply(out: &mut impl Write, reply: Result<Reply, Refusal>) -> io::Result<()> {
-    let message = match reply {
+    let (mut message, mut remark) = (None, None);
+    match reply {
         Err(refusal) => return write_line(out, &Line::Refused(refusal)),
-        Ok(Reply::Done | Reply::Stopping) => None,
-        Ok(Reply::Message(text)) => Some(text),
-        Ok(Reply::Value(value)) => {
-            write_line(out, &Line::Value(value))?;
-            None
-        }
+        Ok(Reply::Done | Reply::Stopping) => {}
+        Ok(Reply::Message(text)) => message = Some(text),
+        Ok(Reply::Remark(text)) => remark = Some(text),
+        Ok(Reply::Value(value)) => write_line(out, &Line::Value(value))?,
         Ok(Reply::Table(table)) => {
             write_line(out, &Line::Columns(table.columns.iter().map(|name| (*name).to_owned()).collect()))?;
             for row in table.rows {
                 write_line(out, &Line::Row(row))?;
             }
-            None
         }
-    };
-    write_line(out, &Line::Done { message })
+    }
+    write_line(out, &Line::Done { message, remark })
 }
 
 fn write_line(out: &mut impl Write, line: &Line) -> io::Result<()> {

@@ -90,7 +90,7 @@ impl Group for Definitions {
             Definitions::ExportDefinitions { .. } => Ok(Reply::Value(context.broker.export_definitions())),
             Definitions::ImportDefinitions { document: Some(document), .. } => {
                 let report = context.broker.import_definitions(document).map_err(Refusal::data)?;
-                Ok(Reply::Message(format!("Successfully imported definitions.\n{report}").trim_end().to_owned()))
+                Ok(Reply::Remark(format!("Successfully imported definitions.\n{report}").trim_end().to_owned()))
             }
             Definitions::ImportDefinitions { document: None, .. } => Err(Refusal::usage("there is no document")),
         }

@@ -4,6 +4,7 @@
 //! line asks [`Group::check`] and prints [`Group::banner`]; the broker's end does [`Group::carry_out`], which calls the
 //! broker and has no logic of its own.
 
+mod checks;
 mod definitions;
 mod listing;
 mod node;
@@ -15,6 +16,7 @@ mod resources;
 mod users;
 mod vhosts;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+pub use self::checks::Checks;
 pub use self::definitions::Definitions;
 pub use self::listing::Listing;
 pub use self::node::Node;
@@ -45,6 +48,8 @@ pub enum Command {
     #[command(flatten)]
     Node(Node),
     #[command(flatten)]
+    Checks(Checks),
+    #[command(flatten)]
     Listing(Listing),
     #[command(flatten)]
     Operations(Operations),
@@ -65,8 +70,11 @@ pub enum Command {
 }
 
 /// What commands are carried out with.
+#[derive(Clone)]
 pub struct Context {
     pub broker: Arc<Broker>,
+    /// The addresses that clients connect to.
+    pub listening: Arc<[SocketAddr]>,
     /// Ends the process in good order.
     pub stop: Arc<Notify>,
     pub vhost: String,
@@ -83,8 +91,10 @@ pub struct Target<'a> {
 /// What a command came to.
 pub enum Reply {
     Done,
-    /// In words.
+    /// In words: what was asked for.
     Message(String),
+    /// In words that who wants it quiet need not read.
+    Remark(String),
     /// A JSON object.
     Value(Value),
     Table(Table),
@@ -123,6 +133,7 @@ impl Command {
     fn group(&self) -> &dyn Group {
         match self {
             Command::Node(group) => group,
+            Command::Checks(group) => group,
             Command::Listing(group) => group,
             Command::Operations(group) => group,
             Command::Users(group) => group,
@@ -138,6 +149,7 @@ impl Command {
     fn group_mut(&mut self) -> &mut dyn Group {
         match self {
             Command::Node(group) => group,
+            Command::Checks(group) => group,
             Command::Listing(group) => group,
             Command::Operations(group) => group,
             Command::Users(group) => group,
@@ -173,8 +185,9 @@ impl Command {
 
     /// For the help: the titles of the groups, with the names and descriptions of their commands.
     pub fn overview() -> String {
-        let groups: [Titled; 10] = [
+        let groups: [Titled; 11] = [
             ("Broker", Node::augment_subcommands),
+            ("Health checks", Checks::augment_subcommands),
             ("What there is", Listing::augment_subcommands),
             ("Queues and connections", Operations::augment_subcommands),
             ("Users", Users::augment_subcommands),

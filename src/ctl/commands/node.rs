@@ -21,6 +21,15 @@ pub enum Node {
     Ping,
     /// Wait until the broker has started
     AwaitStartup,
+    /// The same; which process it is, is not looked at
+    Wait {
+        /// Taken for the sake of scripts
+        #[arg(value_name = "PID FILE")]
+        pid_file: Option<String>,
+        /// Taken for the sake of scripts
+        #[arg(long, short = 'P', value_name = "PID")]
+        pid: Option<u32>,
+    },
     /// Stop the broker in good order, and wait until it has ended
     Stop,
     /// Print the configuration, passwords hidden
@@ -31,6 +40,13 @@ pub enum Node {
         #[arg(value_name = "LEVEL")]
         level: String,
     },
+}
+
+impl Node {
+    /// Whether it may be asked before the broker has started.
+    pub fn awaits_startup(&self) -> bool {
+        matches!(self, Node::AwaitStartup | Node::Wait { .. })
+    }
 }
 
 impl Group for Node {
@@ -48,7 +64,7 @@ impl Group for Node {
                 Some(timeout) => format!("Will ping {}. Timeout: {} ms.", target.socket, timeout.as_millis()),
                 None => format!("Will ping {}.", target.socket),
             }),
-            Node::AwaitStartup => None,
+            Node::AwaitStartup | Node::Wait { .. } => None,
             Node::Stop => Some("Stopping and halting the broker ...".to_owned()),
             Node::Environment => Some("Configuration of the broker ...".to_owned()),
             Node::SetLogLevel { level } => Some(format!("Setting log level to \"{level}\" ...")),
@@ -59,7 +75,7 @@ impl Group for Node {
         match self {
             Node::Status => Ok(status(context)),
             Node::Ping => Ok(Reply::Message("Ping succeeded".to_owned())),
-            Node::AwaitStartup => Ok(Reply::Done),
+            Node::AwaitStartup | Node::Wait { .. } => Ok(Reply::Done),
             Node::Stop => Ok(Reply::Stopping),
             Node::Environment => Ok(Reply::Message(context.broker.config.to_toml().trim_end().to_owned())),
             Node::SetLogLevel { level } => {
@@ -115,11 +131,11 @@ fn status(context: &Context) -> Reply {
             "queue_count": vhosts.iter().map(|vhost| vhost.queues().len()).sum::<usize>(),
             "virtual_host_count": vhosts.len(),
         },
-        "listeners": broker.config.listeners,
+        "listeners": context.listening.iter().map(ToString::to_string).collect::<Vec<_>>(),
     }))
 }
 
-fn alarms(context: &Context) -> Vec<String> {
+pub(super) fn alarms(context: &Context) -> Vec<String> {
     let on =
         [Resource::Memory, Resource::Disk].into_iter().filter_map(|resource| match context.broker.alarm.of(resource) {
             (true, true) => Some(format!("{} (raised by hand)", resource.name())),

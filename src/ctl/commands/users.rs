@@ -126,7 +126,7 @@ impl Group for Users {
         match self {
             Users::AddUser { username, password } => {
                 broker.add_user(username, given(password)?)?;
-                return Ok(Reply::Message(ADDED.to_owned()));
+                return Ok(Reply::Remark(ADDED.to_owned()));
             }
             Users::DeleteUser { username } => broker.delete_user(username)?,
             Users::ChangePassword { username, password } => broker.change_password(username, given(password)?)?,

@@ -36,7 +36,7 @@ fn what_one_broker_exports_another_takes_in() {
     assert!(imported.out.starts_with(&banner), "{}", imported.out);
     assert_eq!(list(&to, &["list_queues", "name"]), json!([{"name": "q"}]));
     assert_eq!(list(&to, &["list_vhosts"]), json!([{"name": "/"}, {"name": "v"}]));
-    ctl(&to, &["-q", "authenticate_user", "alice", "secret"]).printed("");
+    ctl(&to, &["-q", "authenticate_user", "alice", "secret"]).printed("Success\n");
     // From standard input, and again.
     ctl_in(&to.data_dir(), &["-q", "import_definitions"], &text).printed("");
     ctl_in(&to.data_dir(), &["-q", "import_definitions", "-"], &text).printed("");

@@ -2,6 +2,7 @@
 //! `rabbitmqctl` 3.10, looked up there.
 
 mod alarms;
+mod checks;
 mod connections;
 mod definitions;
 mod listing;
@@ -36,6 +37,11 @@ impl Outcome {
     #[track_caller]
     pub fn printed(self, text: &str) {
         assert_eq!((self.code, self.out.as_str(), self.err.as_str()), (0, text, ""));
+    }
+
+    #[track_caller]
+    pub fn succeeded(self) {
+        assert_eq!((self.code, self.err.as_str()), (0, ""), "{self:?}");
     }
 
     /// It failed with this code, and said so on standard error.

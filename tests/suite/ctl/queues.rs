@@ -37,7 +37,8 @@ fn delete_queue_looks_whether_it_is_empty_and_unused_if_told_so() {
         "Deleting queue 'full' on vhost '/' if queue is unused ...\n\
          Queue was successfully deleted with 1 ready messages\n",
     );
-    ctl(&broker, &["-q", "delete_queue", "-e", "used"]).printed("");
+    ctl(&broker, &["-q", "delete_queue", "-e", "used"])
+        .printed("Queue was successfully deleted with 0 ready messages\n");
     ctl(&broker, &["delete_queue", "used"]).failed(65, "Queue 'used' does not exist");
     assert_eq!(list(&broker, &["list_queues"]), serde_json::json!([]));
 }
@@ -48,6 +49,6 @@ fn delete_queue_takes_what_clients_may_not() {
     let broker = Broker::start(Launch::new());
     let mut peer = Login::new().connect(broker.address);
     peer.call(1, &queue_declare("mine").on("exclusive"));
-    ctl(&broker, &["-q", "delete_queue", "mine"]).printed("");
+    ctl(&broker, &["-q", "delete_queue", "mine"]).printed("Queue was successfully deleted with 0 ready messages\n");
     peer.refused(1, &queue_declare("mine").on("passive"), 404, "NOT_FOUND - no queue 'mine' in vhost '/'");
 }

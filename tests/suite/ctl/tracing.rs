@@ -92,7 +92,7 @@ fn every_one_of_many_alike_is_copied_and_none_after_it_is_off() {
     peer.wait_for_counts(1, "q", (100, 0));
     assert_eq!(traces(&mut tracer), []);
 
-    ctl(&broker, &["-q", "trace_on"]).printed("");
+    ctl(&broker, &["-q", "trace_on"]).printed("Trace enabled for vhost /\n");
     peer.send_raw(&many(10));
     peer.wait_for_counts(1, "q", (110, 0));
     assert_eq!(traces(&mut tracer), vec![pair("publish.", "same"); 10]);
@@ -107,7 +107,7 @@ fn every_one_of_many_alike_is_copied_and_none_after_it_is_off() {
 #[test]
 fn another_virtual_host_is_not_traced() {
     let broker = Broker::start(Launch::new().arg("--vhost").arg("other"));
-    ctl(&broker, &["-q", "trace_on", "-p", "other"]).printed("");
+    ctl(&broker, &["-q", "trace_on", "-p", "other"]).printed("Trace enabled for vhost other\n");
     for (vhost, count) in [("/", 0), ("other", 1)] {
         let mut peer = Login::new().vhost(vhost).connect(broker.address);
         peer.call(1, &queue_declare("t"));

@@ -34,9 +34,9 @@ fn a_user_is_added_once_and_outlives_a_kill() {
 fn passwords_may_come_on_standard_input() {
     let broker = Broker::start(Launch::new());
     ctl_in(&broker.data_dir(), &["-q", "add_user", "alice"], "secret\n").printed("");
-    ctl_in(&broker.data_dir(), &["-q", "authenticate_user", "alice"], "secret").printed("");
+    ctl_in(&broker.data_dir(), &["-q", "authenticate_user", "alice"], "secret").printed("Success\n");
     ctl_in(&broker.data_dir(), &["-q", "change_password", "alice"], "other\n").printed("");
-    ctl_in(&broker.data_dir(), &["-q", "authenticate_user", "alice"], "other\n").printed("");
+    ctl_in(&broker.data_dir(), &["-q", "authenticate_user", "alice"], "other\n").printed("Success\n");
     ctl_in(&broker.data_dir(), &["-q", "authenticate_user", "alice"], "").failed(64, "a password is needed");
 }
 

@@ -20,7 +20,7 @@ fn a_virtual_host_is_added_and_outlives_a_kill() {
         list(&broker, &columns)[1],
         json!({"name": "v", "description": "mine", "tags": ["a", "b"], "default_queue_type": "quorum", "tracing": false})
     );
-    ctl(&broker, &["-q", "trace_on", "-p", "v"]).printed("");
+    ctl(&broker, &["-q", "trace_on", "-p", "v"]).printed("Trace enabled for vhost v\n");
     assert_eq!(list(&broker, &["list_vhosts", "tracing"])[1], json!({"tracing": true}));
     ctl(&broker, &["list_vhosts", "bogus"]).failed(64, "Info key(s) bogus are not supported");
 }
