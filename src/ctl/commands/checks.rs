@@ -166,14 +166,21 @@ fn ports(context: &Context) -> String {
     ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Connects as a client on this machine would; one that listens on all addresses may have IPv4 only.
 fn connect(address: SocketAddr) -> Result<(), Refusal> {
     let reachable = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
+        ip => vec![ip],
     };
-    let connected = TcpStream::connect_timeout(&SocketAddr::new(reachable, address.port()), CTL_CONNECT_TIMEOUT);
-    connected.map(drop).map_err(|error| failed(format!("Connection to {address} failed: {error}")))
+    let mut result = Ok(());
+    for ip in reachable {
+        match TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), CTL_CONNECT_TIMEOUT) {
+            Ok(_) => return Ok(()),
+            Err(error) => result = Err(failed(format!("Connection to {address} failed: {error}"))),
+        }
+    }
+    result
 }
 
 fn listeners(context: &Context) -> impl Iterator<Item = String> {
