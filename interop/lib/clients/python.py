@@ -42,4 +42,13 @@ class Pika(PythonClient):
         return [self._python(), INTEROP / "tutorials" / self.name / f"{program}.py"]
 
 
-CLIENTS = (Pika(),)
+class Kombu(PythonClient):
+    name = "kombu"
+
+    def check_tools(self):
+        if sys.version_info < (3, 10):
+            raise Missing(f"{self.name} needs Python 3.10 or later; start interop/run with one")
+        super().check_tools()
+
+
+CLIENTS = (Pika(), Kombu())
