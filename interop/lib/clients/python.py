@@ -51,4 +51,9 @@ class Kombu(PythonClient):
         super().check_tools()
 
 
-CLIENTS = (Pika(), Kombu())
+class Celery(Kombu):
+    name = "celery"
+    only_own_scenarios = True
+
+
+CLIENTS = (Pika(), Kombu(), Celery())
