@@ -104,7 +104,7 @@ pub fn accept(key: &str, value: Value) -> Result<Value, Problem> {
     };
     match kind {
         Kind::Text => accept_text(key, value, "text that is not empty", |text| !text.is_empty()),
-        Kind::Version => accept_text(key, value, "three numbers, such as \"4.2.0\"", is_version),
+        Kind::Version => accept_text(key, value, "three numbers, such as \"3.13.7\"", is_version),
         Kind::Secret => accept_secret(key, value),
         Kind::NameOrFalse => accept_name_or_false(key, value),
         Kind::OneOf(words) => {

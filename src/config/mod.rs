@@ -243,7 +243,7 @@ impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
             product: "RabbitMQ".into(),
-            version: "4.2.0".into(),
+            version: "3.13.7".into(),
             cluster_name: format!("leveret@{}", hostname()),
         }
     }

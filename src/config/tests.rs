@@ -169,7 +169,7 @@ fn every_problem_of_a_file_is_told_with_its_line() {
         [
             "leveret.toml line 3: unknown key `limits.chanel_max`",
             "leveret.toml line 4: limits.heartbeat_s = 65536: expected a whole number from 1 to 65535, or 0 for none",
-            "leveret.toml line 7: server.version = \"4.2\": expected three numbers, such as \"4.2.0\"",
+            "leveret.toml line 7: server.version = \"4.2\": expected three numbers, such as \"3.13.7\"",
             "leveret.toml line 8: unknown key `other`",
         ]
     );

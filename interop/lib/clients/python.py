@@ -9,12 +9,16 @@ from .base import Client, Missing, run_tool
 
 class PythonClient(Client):
     inputs = ("requirements.txt",)
+    # The oldest Python that the client takes.
+    oldest = (3, 9)
 
     def version(self):
         first = (self.folder / "requirements.txt").read_text().splitlines()[0]
         return first.replace("==", " ")
 
     def check_tools(self):
+        if sys.version_info < self.oldest:
+            raise Missing(f"{self.name} needs Python {'.'.join(map(str, self.oldest))} or later; start interop/run with one")
         # Debian ships venv without ensurepip, which it needs.
         if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
             raise Missing("Python's venv is not installed; apt-get install python3-venv")
@@ -44,11 +48,18 @@ class Pika(PythonClient):
 
 class AioPika(PythonClient):
     name = "aio-pika"
-
-    def check_tools(self):
-        if sys.version_info < (3, 11):
-            raise Missing("aio-pika needs Python 3.11 or later; start interop/run with one")
-        super().check_tools()
+    oldest = (3, 11)
 
 
-CLIENTS = (Pika(), AioPika())
+class Kombu(PythonClient):
+    name = "kombu"
+    oldest = (3, 10)
+
+
+class Celery(PythonClient):
+    name = "celery"
+    oldest = (3, 10)
+    only_own_scenarios = True
+
+
+CLIENTS = (Pika(), AioPika(), Kombu(), Celery())
