@@ -13,18 +13,20 @@ import java.util.concurrent.TimeoutException;
 
 /** Plays the scenarios named as arguments against the broker at AMQP_URL, a line of JSON for each event. */
 public final class Main {
-    private static final int SCENARIO_TIMEOUT_S = 30;
+    private static final int SCENARIO_TIMEOUT_S = 45;
 
     private static final Class<?>[] SCENARIOS = {
         ConnectionScenarios.class,
         ChannelScenarios.class,
         QueueScenarios.class,
         ExchangeScenarios.class,
+        DeadLetterScenarios.class,
         MessageScenarios.class,
         PublishingScenarios.class,
         ConsumingScenarios.class,
         TransactionAndRpcScenarios.class,
         LoadScenarios.class,
+        RestartScenarios.class,
     };
 
     private final Map<String, Method> scenarios = new LinkedHashMap<>();

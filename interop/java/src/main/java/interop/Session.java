@@ -66,7 +66,11 @@ final class Session implements AutoCloseable {
     }
 
     String queue(Channel channel, String label) throws IOException {
-        return channel.queueDeclare(name(label), false, true, false, null).getQueue();
+        return queue(channel, label, null);
+    }
+
+    String queue(Channel channel, String label, Map<String, Object> arguments) throws IOException {
+        return channel.queueDeclare(name(label), false, true, false, arguments).getQueue();
     }
 
     /** Declares a queue that any connection may use, deleted after the scenario. */
