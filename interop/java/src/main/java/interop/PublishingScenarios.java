@@ -117,7 +117,8 @@ final class PublishingScenarios {
         Set<Long> confirmed = new ConcurrentSkipListSet<>();
         Set<Long> refused = new ConcurrentSkipListSet<>();
         CountDownLatch unsettled = new CountDownLatch(5);
-        channel.addConfirmListener(settling(outstanding, confirmed, unsettled), settling(outstanding, refused, unsettled));
+        channel.addConfirmListener(
+                settling(outstanding, confirmed, unsettled), settling(outstanding, refused, unsettled));
         for (String number : numbers(5)) {
             outstanding.add(channel.getNextPublishSeqNo());
             send(channel, queue, number);
