@@ -5,9 +5,9 @@ import static interop.Amqp.drain;
 import static interop.Amqp.publish;
 import static interop.Amqp.send;
 import static interop.Amqp.text;
-import static interop.Expect.equal;
-import static interop.Expect.eventually;
-import static interop.Expect.isTrue;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.eventually;
+import static interop.harness.Check.isTrue;
 
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.Channel;

@@ -3,19 +3,20 @@ package interop;
 import static interop.Amqp.bytes;
 import static interop.Amqp.drain;
 import static interop.Amqp.headers;
-import static interop.Amqp.numbers;
 import static interop.Amqp.publish;
 import static interop.Amqp.send;
 import static interop.Amqp.text;
 import static interop.Expect.channelError;
-import static interop.Expect.equal;
-import static interop.Expect.isTrue;
+import static interop.harness.Bodies.numbers;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.isTrue;
 
 import com.rabbitmq.client.BuiltinExchangeType;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.GetResponse;
 import com.rabbitmq.client.impl.LongStringHelper;
+import interop.harness.TopicCases;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -113,38 +114,26 @@ final class ExchangeScenarios {
         }
     }
 
-    private static final Map<String, List<String>> TOPIC_CASES = new LinkedHashMap<>();
-
-    static {
-        TOPIC_CASES.put("a.b.c", List.of(
-                "a.b.c", "a.*.c", "*.b.*", "*.*.*", "#", "a.#", "#.c", "a.#.c", "a.#.#", "#.b.#"));
-        TOPIC_CASES.put("a.c", List.of("#", "a.#", "#.c", "a.#.c", "a.#.#", "*.*"));
-        TOPIC_CASES.put("a", List.of("#", "a.#", "*", "a.#.#"));
-        TOPIC_CASES.put("", List.of("#"));
-        TOPIC_CASES.put("a..c", List.of("a.*.c", "*.*.*", "#", "a.#", "#.c", "a.#.c", "a.#.#", "a..c"));
-        TOPIC_CASES.put("b", List.of("#", "*", "#.b.#"));
-    }
-
     static void topicExchange(Session session) throws Exception {
         Channel channel = session.channel();
         String exchange = session.exchange(channel, "topic");
         String once = session.queue(channel, "one copy");
         Set<String> patterns = new LinkedHashSet<>();
-        TOPIC_CASES.values().forEach(patterns::addAll);
+        TopicCases.CASES.values().forEach(patterns::addAll);
         for (String pattern : patterns) {
             channel.queueBind(session.queue(channel, "[" + pattern + "]"), exchange, pattern);
             channel.queueBind(once, exchange, pattern);
         }
-        for (String key : TOPIC_CASES.keySet()) {
+        for (String key : TopicCases.CASES.keySet()) {
             publish(channel, exchange, key, key);
         }
         for (String pattern : patterns) {
-            List<String> expected = TOPIC_CASES.keySet().stream()
-                    .filter(key -> TOPIC_CASES.get(key).contains(pattern))
+            List<String> expected = TopicCases.CASES.keySet().stream()
+                    .filter(key -> TopicCases.CASES.get(key).contains(pattern))
                     .collect(Collectors.toList());
             equal(drain(channel, session.name("[" + pattern + "]")), expected, "keys that " + pattern + " matches");
         }
-        equal(drain(channel, once), new ArrayList<>(TOPIC_CASES.keySet()), "one copy of each");
+        equal(drain(channel, once), new ArrayList<>(TopicCases.CASES.keySet()), "one copy of each");
     }
 
     static void headersExchange(Session session) throws Exception {

@@ -2,12 +2,12 @@ package interop;
 
 import static interop.Amqp.bytes;
 import static interop.Amqp.drain;
-import static interop.Amqp.numbers;
 import static interop.Amqp.send;
 import static interop.Expect.awaitReady;
 import static interop.Expect.channelError;
-import static interop.Expect.equal;
-import static interop.Expect.isTrue;
+import static interop.harness.Bodies.numbers;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.isTrue;
 
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.Channel;

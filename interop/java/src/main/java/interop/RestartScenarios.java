@@ -2,10 +2,10 @@ package interop;
 
 import static interop.Amqp.bytes;
 import static interop.Amqp.drainMarked;
-import static interop.Amqp.numbers;
 import static interop.Amqp.publish;
 import static interop.Expect.awaitReady;
-import static interop.Expect.equal;
+import static interop.harness.Bodies.numbers;
+import static interop.harness.Check.equal;
 
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;

@@ -3,6 +3,7 @@ package interop;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
+import interop.harness.Report;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
