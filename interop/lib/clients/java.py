@@ -55,4 +55,11 @@ class Java(MavenClient):
         return ["java", *options, "-cp", self.class_path("tutorials"), main_class]
 
 
-CLIENTS = (Java(),)
+class Spring(MavenClient):
+    name = "spring"
+    artifact = "spring-rabbit"
+    main_class = "interop.spring.Main"
+    inputs = (*MavenClient.inputs, "../java/src/main/java/interop/harness/*.java")
+
+
+CLIENTS = (Java(), Spring())
