@@ -22,11 +22,13 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 final class QueueScenarios {
-    /** Long enough that what was just published can be fetched on a busy machine. */
-    private static final int TTL_MS = 500;
+    private static final int TTL_MS = 200;
+    /** Long enough that its consumer comes in time on a busy machine. */
+    private static final int EXPIRES_MS = 500;
 
     private QueueScenarios() {}
 
@@ -134,24 +136,30 @@ final class QueueScenarios {
     static void messageTtl(Session session) throws Exception {
         Connection connection = session.connect();
         Channel channel = connection.createChannel();
-        String limited = session.queue(channel, "limited", Map.of("x-message-ttl", TTL_MS));
+        String brief = session.queue(channel, "brief", Map.of("x-message-ttl", TTL_MS));
+        String lasting = session.queue(channel, "lasting", Map.of("x-message-ttl", 60_000));
+        long publishedNanos = System.nanoTime();
         channel.confirmSelect();
-        send(channel, limited, "old");
+        send(channel, brief, "of the queue");
+        channel.basicPublish("", brief, expiring("60000"), bytes("of the queue, being shorter"));
+        channel.basicPublish("", lasting, expiring(String.valueOf(TTL_MS)), bytes("of the message"));
+        channel.basicPublish("", lasting, expiring("50000"), bytes("young"));
+        send(channel, lasting, "young too");
         channel.waitForConfirmsOrDie();
-        awaitReady(channel, limited, 0);
-        send(channel, limited, "young");
-        equal(drain(channel, limited), List.of("young"), "messages of the queue with a TTL");
-
-        String plain = session.queue(channel, "plain");
-        channel.basicPublish("", plain, expiring("100"), bytes("old"));
-        channel.basicPublish("", plain, expiring("60000"), bytes("young"));
-        channel.waitForConfirmsOrDie();
-        awaitReady(channel, plain, 1);
-        equal(drain(channel, plain), List.of("young"), "messages with an expiration");
+        awaitReady(channel, brief, 0);
+        hasPassed(publishedNanos, TTL_MS, "the TTL of the queue");
+        awaitReady(channel, lasting, 2);
+        hasPassed(publishedNanos, TTL_MS, "the expiration of the message");
+        equal(drain(channel, lasting), List.of("young", "young too"), "younger messages");
 
         channelError(connection, 406, "PRECONDITION_FAILED - invalid expiration 'soon': no_integer",
-                careless -> careless.basicPublish("", plain, expiring("soon"), bytes("refused")));
-        equal(drain(channel, plain), List.of(), "messages after the refused publish");
+                careless -> careless.basicPublish("", lasting, expiring("soon"), bytes("refused")));
+        equal(drain(channel, lasting), List.of(), "messages after the refused publish");
+    }
+
+    private static void hasPassed(long sinceNanos, int timeMs, String what) {
+        long passedMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - sinceNanos);
+        isTrue(passedMs >= timeMs, what + ", " + timeMs + " ms, has passed after " + passedMs + " ms");
     }
 
     static AMQP.BasicProperties expiring(String expiration) {
@@ -161,16 +169,19 @@ final class QueueScenarios {
     static void queueExpires(Session session) throws Exception {
         Channel channel = session.channel();
         Channel prober = session.channel();
-        Map<String, Object> expires = Map.of("x-expires", 200);
+        Map<String, Object> expires = Map.of("x-expires", EXPIRES_MS);
         String used = session.sharedQueue(channel, "used", false, false, expires);
         Inbox inbox = Inbox.openNoAck(channel, used);
+        long declaredNanos = System.nanoTime();
         String unused = session.sharedQueue(channel, "unused", false, false, expires);
-        isTrue(reachable(prober, unused), "the unused queue is there at first");
         eventually(() -> !reachable(prober, unused), "the unused queue is gone");
+        hasPassed(declaredNanos, EXPIRES_MS, "the time of the unused queue");
         isTrue(reachable(prober, used), "the queue with a consumer is still there");
         equal(channel.queueDeclarePassive(used).getConsumerCount(), 1, "its consumers");
+        long cancelledNanos = System.nanoTime();
         channel.basicCancel(inbox.tag());
         eventually(() -> !reachable(prober, used), "the queue whose consumer has left is gone");
+        hasPassed(cancelledNanos, EXPIRES_MS, "the time of the queue without its consumer");
     }
 
     /** Asked with a mandatory message, since a passive declare is a use of the queue. */

@@ -136,7 +136,7 @@ final class ConsumingScenarios {
         equal(inbox.received().size(), 8, "deliveries");
     }
 
-    /** What the listener throws tells the container to requeue, or settles nothing if the listener does it. */
+    /** On the channel, and by what a listener throws. */
     static void reject(Session session) throws Exception {
         Client client = session.client();
         String queue = client.queue();

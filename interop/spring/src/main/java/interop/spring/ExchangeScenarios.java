@@ -364,11 +364,11 @@ final class ExchangeScenarios {
             arrived.add(message);
         }, container -> {}, queue);
         client.template.send(exchange, "other key", delayed("nowhere", 1L));
-        for (long delay : List.of(300L, 100L, 200L)) {
+        for (long delay : List.of(600L, 200L, 400L)) {
             client.template.send(exchange, "key", delayed(String.valueOf(delay), delay));
         }
         client.template.convertAndSend(exchange, "key", "0");
-        for (String delay : List.of("0", "100", "200", "300")) {
+        for (String delay : List.of("0", "200", "400", "600")) {
             Message message = arrived.take();
             equal(Client.text(message), delay, "next message");
             isTrue(delaysMs.get(delay) >= Long.parseLong(delay), delay + " ms have passed for " + delaysMs);

@@ -25,10 +25,6 @@ final class Inbox implements ChannelAwareMessageListener {
         long tag() {
             return message.getMessageProperties().getDeliveryTag();
         }
-
-        boolean redelivered() {
-            return message.getMessageProperties().isRedelivered();
-        }
     }
 
     static Inbox open(Client client, String queue) throws InterruptedException {
@@ -94,10 +90,6 @@ final class Inbox implements ChannelAwareMessageListener {
 
     synchronized List<Delivery> received() {
         return new ArrayList<>(deliveries);
-    }
-
-    List<Boolean> redelivered() {
-        return received().stream().map(Delivery::redelivered).collect(Collectors.toList());
     }
 
     List<Long> tags() {

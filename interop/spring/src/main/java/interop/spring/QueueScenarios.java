@@ -22,8 +22,9 @@ import org.springframework.amqp.rabbit.connection.CachingConnectionFactory.Confi
 import org.springframework.amqp.rabbit.connection.CorrelationData;
 
 final class QueueScenarios {
-    /** Long enough that what was just published can be fetched on a busy machine. */
-    private static final int TTL_MS = 500;
+    private static final int TTL_MS = 200;
+    /** Long enough that a container is started in time on a busy machine. */
+    private static final int EXPIRES_MS = 1000;
     private static final int CONFIRM_TIMEOUT_S = 10;
 
     private QueueScenarios() {}
@@ -128,23 +129,30 @@ final class QueueScenarios {
 
     static void messageTtl(Session session) throws Exception {
         Client client = session.client();
-        String limited = client.queue("limited", builder -> builder.ttl(TTL_MS));
-        client.send(limited, "old");
-        awaitReady(client, limited, 0);
-        client.send(limited, "young");
-        equal(client.drain(limited), List.of("young"), "messages of the queue with a TTL");
-
-        String plain = client.queue("plain");
+        String brief = client.queue("brief", builder -> builder.ttl(TTL_MS));
+        String lasting = client.queue("lasting", builder -> builder.ttl(60_000));
+        long publishedNanos = System.nanoTime();
         client.scoped(operations -> {
-            operations.convertAndSend("", plain, "old", expiring("100"));
-            operations.convertAndSend("", plain, "young", expiring("60000"));
+            operations.convertAndSend("", brief, "of the queue");
+            operations.convertAndSend("", brief, "of the queue, being shorter", expiring("60000"));
+            operations.convertAndSend("", lasting, "of the message", expiring(String.valueOf(TTL_MS)));
+            operations.convertAndSend("", lasting, "young", expiring("50000"));
+            operations.convertAndSend("", lasting, "young too");
         });
-        awaitReady(client, plain, 1);
-        equal(client.drain(plain), List.of("young"), "messages with an expiration");
+        awaitReady(client, brief, 0);
+        hasPassed(publishedNanos, TTL_MS, "the TTL of the queue");
+        awaitReady(client, lasting, 2);
+        hasPassed(publishedNanos, TTL_MS, "the expiration of the message");
+        equal(client.drain(lasting), List.of("young", "young too"), "younger messages");
 
         refused(client, 406, "PRECONDITION_FAILED - invalid expiration 'soon': no_integer",
-                () -> client.template.convertAndSend("", plain, "refused", expiring("soon")));
-        equal(client.drain(plain), List.of(), "messages after the refused publish");
+                () -> client.template.convertAndSend("", lasting, "refused", expiring("soon")));
+        equal(client.drain(lasting), List.of(), "messages after the refused publish");
+    }
+
+    private static void hasPassed(long sinceNanos, int timeMs, String what) {
+        long passedMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - sinceNanos);
+        isTrue(passedMs >= timeMs, what + ", " + timeMs + " ms, has passed after " + passedMs + " ms");
     }
 
     static MessagePostProcessor expiring(String expiration) {
@@ -157,15 +165,18 @@ final class QueueScenarios {
     static void queueExpires(Session session) throws Exception {
         Client client = session.client(ConfirmType.CORRELATED);
         client.template.setMandatory(true);
-        String used = client.queue("used", builder -> builder.expires(200));
+        String used = client.queue("used", builder -> builder.expires(EXPIRES_MS));
         Inbox inbox = Inbox.openNoAck(client, used);
-        String unused = client.queue("unused", builder -> builder.expires(200));
-        isTrue(reachable(client, unused), "the unused queue is there at first");
+        long declaredNanos = System.nanoTime();
+        String unused = client.queue("unused", builder -> builder.expires(EXPIRES_MS));
         eventually(() -> !reachable(client, unused), "the unused queue is gone");
+        hasPassed(declaredNanos, EXPIRES_MS, "the time of the unused queue");
         isTrue(reachable(client, used), "the queue with a consumer is still there");
         equal(client.consumers(used), 1, "its consumers");
+        long stoppedNanos = System.nanoTime();
         inbox.stop();
         eventually(() -> !reachable(client, used), "the queue whose consumer has left is gone");
+        hasPassed(stoppedNanos, EXPIRES_MS, "the time of the queue without its consumer");
     }
 
     /** Asked with a mandatory message, since a passive declare is a use of the queue. */
