@@ -9,7 +9,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 
 /** Steps that many scenarios share. */
 final class Amqp {
@@ -21,10 +20,6 @@ final class Amqp {
 
     static String text(GetResponse message) {
         return new String(message.getBody(), StandardCharsets.UTF_8);
-    }
-
-    static List<String> numbers(int count) {
-        return IntStream.range(0, count).mapToObj(String::valueOf).collect(Collectors.toList());
     }
 
     static void send(Channel channel, String queue, String... bodies) throws IOException {

@@ -3,9 +3,9 @@ package interop;
 import static interop.Amqp.drain;
 import static interop.Amqp.headers;
 import static interop.Amqp.send;
-import static interop.Expect.equal;
-import static interop.Expect.isTrue;
-import static interop.Expect.sameValue;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.isTrue;
+import static interop.harness.Check.sameValue;
 
 import com.rabbitmq.client.AuthenticationFailureException;
 import com.rabbitmq.client.Channel;
@@ -13,19 +13,16 @@ import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
 import com.rabbitmq.client.GetResponse;
 import com.rabbitmq.client.LongString;
-import com.rabbitmq.client.SaslMechanism;
 import com.rabbitmq.client.ShutdownSignalException;
-import com.rabbitmq.client.impl.CredentialsProvider;
-import com.rabbitmq.client.impl.CredentialsRefreshService;
 import com.rabbitmq.client.impl.LongStringHelper;
-import java.io.ByteArrayOutputStream;
-import java.io.DataOutputStream;
+import interop.harness.AmqPlain;
+import interop.harness.Bodies;
+import interop.harness.Check;
+import interop.harness.ExpiringCredentials;
+import interop.harness.OnDemandRefresh;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.time.Duration;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 
@@ -105,35 +102,6 @@ final class ConnectionScenarios {
         roundTrip(session, session.connect(factory));
     }
 
-    /** A field table of LOGIN and PASSWORD without its length. */
-    private static final class AmqPlain implements SaslMechanism {
-        @Override
-        public String getName() {
-            return "AMQPLAIN";
-        }
-
-        @Override
-        public LongString handleChallenge(LongString challenge, String username, String password) {
-            ByteArrayOutputStream response = new ByteArrayOutputStream();
-            try (DataOutputStream table = new DataOutputStream(response)) {
-                writeField(table, "LOGIN", username);
-                writeField(table, "PASSWORD", password);
-            } catch (IOException e) {
-                throw new AssertionError(e);
-            }
-            return LongStringHelper.asLongString(response.toByteArray());
-        }
-
-        private static void writeField(DataOutputStream table, String key, String value) throws IOException {
-            byte[] text = value.getBytes(StandardCharsets.UTF_8);
-            table.writeByte(key.length());
-            table.writeBytes(key);
-            table.writeByte('S');
-            table.writeInt(text.length);
-            table.write(text);
-        }
-    }
-
     static void wrongPassword(Session session) throws Exception {
         for (String user : List.of(session.factory().getUsername(), "nobody")) {
             ConnectionFactory factory = session.factory();
@@ -155,7 +123,7 @@ final class ConnectionScenarios {
             session.connect(factory);
             throw new AssertionError("the connection was opened");
         } catch (IOException refusal) {
-            Expect.reasonIs(
+            Check.reasonIs(
                     (ShutdownSignalException) refusal.getCause(), 530, "NOT_ALLOWED - vhost nowhere not found");
         }
     }
@@ -189,48 +157,12 @@ final class ConnectionScenarios {
     /** The client sends a new secret when its refresh service says that the old one expires. */
     static void updateSecret(Session session) throws Exception {
         ConnectionFactory factory = session.factory();
-        Expiring credentials = new Expiring(factory.getUsername(), factory.getPassword());
-        OnDemand refreshes = new OnDemand();
-        factory.setCredentialsProvider(credentials);
+        OnDemandRefresh refreshes = new OnDemandRefresh();
+        factory.setCredentialsProvider(new ExpiringCredentials(factory.getUsername(), factory.getPassword()));
         factory.setCredentialsRefreshService(refreshes);
         Connection connection = session.connect(factory);
-        equal(refreshes.action.get().call(), true, "the new secret was accepted");
+        equal(refreshes.refresh(), true, "the new secret was accepted");
         roundTrip(session, connection);
-    }
-
-    private record Expiring(String username, String password) implements CredentialsProvider {
-        @Override
-        public String getUsername() {
-            return username;
-        }
-
-        @Override
-        public String getPassword() {
-            return password;
-        }
-
-        @Override
-        public Duration getTimeBeforeExpiration() {
-            return Duration.ofHours(1);
-        }
-    }
-
-    private static final class OnDemand implements CredentialsRefreshService {
-        final CompletableFuture<Callable<Boolean>> action = new CompletableFuture<>();
-
-        @Override
-        public String register(CredentialsProvider provider, Callable<Boolean> refreshAction) {
-            action.complete(refreshAction);
-            return "only";
-        }
-
-        @Override
-        public void unregister(CredentialsProvider provider, String id) {}
-
-        @Override
-        public boolean isApproachingExpiration(Duration timeBeforeExpiration) {
-            return false;
-        }
     }
 
     static void smallFrames(Session session) throws Exception {
@@ -240,7 +172,7 @@ final class ConnectionScenarios {
         equal(connection.getFrameMax(), 4096, "frame_max");
         Channel channel = connection.createChannel();
         String queue = session.queue(channel);
-        byte[] body = MessageScenarios.pattern(100_000);
+        byte[] body = Bodies.pattern(100_000);
         LongString header = LongStringHelper.asLongString("h".repeat(3000));
         channel.basicPublish("", queue, headers(Map.of("long", header)), body);
         GetResponse message = channel.basicGet(queue, true);
@@ -254,7 +186,7 @@ final class ConnectionScenarios {
         CompletableFuture<ShutdownSignalException> closed = new CompletableFuture<>();
         connection.addShutdownListener(closed::complete);
         session.ask("stop");
-        Expect.reasonIs(
+        Check.reasonIs(
                 closed.get(), 320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'");
     }
 }

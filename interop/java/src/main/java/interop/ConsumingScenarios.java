@@ -2,14 +2,14 @@ package interop;
 
 import static interop.Amqp.drain;
 import static interop.Amqp.drainMarked;
-import static interop.Amqp.numbers;
 import static interop.Amqp.send;
 import static interop.Amqp.text;
 import static interop.Expect.awaitReady;
 import static interop.Expect.channelError;
-import static interop.Expect.equal;
-import static interop.Expect.eventually;
-import static interop.Expect.isTrue;
+import static interop.harness.Bodies.numbers;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.eventually;
+import static interop.harness.Check.isTrue;
 
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;

@@ -7,13 +7,17 @@ import static interop.Amqp.publish;
 import static interop.Amqp.send;
 import static interop.Amqp.text;
 import static interop.Expect.channelError;
-import static interop.Expect.equal;
+import static interop.harness.Bodies.numbers;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.isTrue;
 
 import com.rabbitmq.client.BuiltinExchangeType;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.GetResponse;
 import com.rabbitmq.client.impl.LongStringHelper;
+import interop.harness.TopicCases;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -21,7 +25,11 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 
 final class ExchangeScenarios {
@@ -106,38 +114,26 @@ final class ExchangeScenarios {
         }
     }
 
-    private static final Map<String, List<String>> TOPIC_CASES = new LinkedHashMap<>();
-
-    static {
-        TOPIC_CASES.put("a.b.c", List.of(
-                "a.b.c", "a.*.c", "*.b.*", "*.*.*", "#", "a.#", "#.c", "a.#.c", "a.#.#", "#.b.#"));
-        TOPIC_CASES.put("a.c", List.of("#", "a.#", "#.c", "a.#.c", "a.#.#", "*.*"));
-        TOPIC_CASES.put("a", List.of("#", "a.#", "*", "a.#.#"));
-        TOPIC_CASES.put("", List.of("#"));
-        TOPIC_CASES.put("a..c", List.of("a.*.c", "*.*.*", "#", "a.#", "#.c", "a.#.c", "a.#.#", "a..c"));
-        TOPIC_CASES.put("b", List.of("#", "*", "#.b.#"));
-    }
-
     static void topicExchange(Session session) throws Exception {
         Channel channel = session.channel();
         String exchange = session.exchange(channel, "topic");
         String once = session.queue(channel, "one copy");
         Set<String> patterns = new LinkedHashSet<>();
-        TOPIC_CASES.values().forEach(patterns::addAll);
+        TopicCases.CASES.values().forEach(patterns::addAll);
         for (String pattern : patterns) {
             channel.queueBind(session.queue(channel, "[" + pattern + "]"), exchange, pattern);
             channel.queueBind(once, exchange, pattern);
         }
-        for (String key : TOPIC_CASES.keySet()) {
+        for (String key : TopicCases.CASES.keySet()) {
             publish(channel, exchange, key, key);
         }
         for (String pattern : patterns) {
-            List<String> expected = TOPIC_CASES.keySet().stream()
-                    .filter(key -> TOPIC_CASES.get(key).contains(pattern))
+            List<String> expected = TopicCases.CASES.keySet().stream()
+                    .filter(key -> TopicCases.CASES.get(key).contains(pattern))
                     .collect(Collectors.toList());
             equal(drain(channel, session.name("[" + pattern + "]")), expected, "keys that " + pattern + " matches");
         }
-        equal(drain(channel, once), new ArrayList<>(TOPIC_CASES.keySet()), "one copy of each");
+        equal(drain(channel, once), new ArrayList<>(TopicCases.CASES.keySet()), "one copy of each");
     }
 
     static void headersExchange(Session session) throws Exception {
@@ -268,6 +264,120 @@ final class ExchangeScenarios {
             channel.basicPublish(exchange, "", headers(Map.of("colour", colour)), bytes(colour));
         }
         equal(drain(channel, queue), List.of("blue"), "messages");
+    }
+
+    static void consistentHashExchange(Session session) throws Exception {
+        Channel channel = session.channel();
+        String byKey = session.exchange(channel, "x-consistent-hash", "by-key");
+        List<String> queues = boundQueues(session, channel, byKey, "1", "1", "8");
+        Map<String, String> places = hashed(channel, queues, number -> publish(channel, byKey, number, number));
+        long heavy = places.values().stream().filter(queues.get(2)::equals).count();
+        long light = places.values().stream().filter(queues.get(0)::equals).count();
+        isTrue(heavy > light, "weight 8 gets more (" + heavy + ") than weight 1 (" + light + ")");
+
+        Map<String, Object> hashHeader = Map.of("hash-header", "customer");
+        String byHeader = session.exchange(channel, "x-consistent-hash", "by-header", false, false, hashHeader);
+        List<String> others = boundQueues(session, channel, byHeader, "1", "1", "1");
+        hashed(channel, others, number ->
+                channel.basicPublish(byHeader, "same key", headers(Map.of("customer", number)), bytes(number)));
+    }
+
+    static void modulusHashExchange(Session session) throws Exception {
+        Channel channel = session.channel();
+        String exchange = session.exchange(channel, "x-modulus-hash");
+        List<String> queues = boundQueues(session, channel, exchange, "", "", "");
+        hashed(channel, queues, number -> publish(channel, exchange, number, number));
+    }
+
+    private interface Publisher {
+        void publish(String number) throws IOException;
+    }
+
+    private static List<String> boundQueues(Session session, Channel channel, String exchange, String... keys)
+            throws IOException {
+        List<String> queues = new ArrayList<>();
+        for (String key : keys) {
+            String queue = session.queue(channel, exchange + " " + queues.size());
+            channel.queueBind(queue, exchange, key);
+            queues.add(queue);
+        }
+        return queues;
+    }
+
+    /** Publishes 1 000 numbers twice, and returns to which queue each of them goes, always. */
+    private static Map<String, String> hashed(Channel channel, List<String> queues, Publisher publisher)
+            throws IOException {
+        Map<String, String> places = spread(channel, queues, publisher, 1000);
+        equal(spread(channel, queues, publisher, 1000).equals(places), true, "the same key goes to the same queue");
+        return places;
+    }
+
+    /** Publishes numbers, each of which must arrive once, and some in each queue; returns in which queue each is. */
+    private static Map<String, String> spread(
+            Channel channel, List<String> queues, Publisher publisher, int count) throws IOException {
+        for (String number : numbers(count)) {
+            publisher.publish(number);
+        }
+        Map<String, String> places = new HashMap<>();
+        int arrived = 0;
+        for (String queue : queues) {
+            List<String> bodies = drain(channel, queue);
+            isTrue(!bodies.isEmpty(), queue + " got some");
+            arrived += bodies.size();
+            bodies.forEach(body -> places.put(body, queue));
+        }
+        equal(arrived, count, "messages in all queues");
+        equal(places.keySet(), Set.copyOf(numbers(count)), "different messages");
+        return places;
+    }
+
+    static void randomExchange(Session session) throws Exception {
+        Channel channel = session.channel();
+        String exchange = session.exchange(channel, "x-random");
+        List<String> queues = boundQueues(session, channel, exchange, "", "", "");
+        spread(channel, queues, number -> publish(channel, exchange, "same key", number), 200);
+    }
+
+    static void recentHistoryExchange(Session session) throws Exception {
+        Channel channel = session.channel();
+        Map<String, Object> length = Map.of("x-recent-history-length", 5);
+        String exchange = session.exchange(channel, "x-recent-history", "exchange", false, false, length);
+        String early = session.queue(channel, "early");
+        channel.queueBind(early, exchange, "");
+        for (String number : numbers(8)) {
+            publish(channel, exchange, "key", number);
+        }
+        String late = session.queue(channel, "late");
+        channel.queueBind(late, exchange, "");
+        publish(channel, exchange, "key", "news");
+        List<String> lastFive = List.of("3", "4", "5", "6", "7", "news");
+        equal(drain(channel, late), lastFive, "the queue bound late");
+        equal(drain(channel, early).size(), 9, "messages of the queue bound early");
+    }
+
+    static void delayedExchange(Session session) throws Exception {
+        Channel channel = session.channel();
+        Map<String, Object> overDirect = Map.of("x-delayed-type", "direct");
+        String exchange = session.exchange(channel, "x-delayed-message", "exchange", false, false, overDirect);
+        String queue = session.queue(channel);
+        channel.queueBind(queue, exchange, "key");
+        Map<String, Long> delaysMs = new ConcurrentHashMap<>();
+        BlockingQueue<String> arrived = new LinkedBlockingQueue<>();
+        long publishedNanos = System.nanoTime();
+        channel.basicConsume(queue, true, (tag, delivery) -> {
+            String body = Inbox.body(delivery);
+            delaysMs.put(body, TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - publishedNanos));
+            arrived.add(body);
+        }, tag -> {});
+        channel.basicPublish(exchange, "other key", headers(Map.of("x-delay", 1)), bytes("nowhere"));
+        for (int delay : List.of(600, 200, 400)) {
+            channel.basicPublish(exchange, "key", headers(Map.of("x-delay", delay)), bytes(String.valueOf(delay)));
+        }
+        publish(channel, exchange, "key", "0");
+        for (String delay : List.of("0", "200", "400", "600")) {
+            equal(arrived.take(), delay, "next message");
+            isTrue(delaysMs.get(delay) >= Long.parseLong(delay), delay + " ms have passed for " + delaysMs);
+        }
     }
 
     static void senderSelectedKeys(Session session) throws Exception {

@@ -1,9 +1,9 @@
 package interop;
 
-import static interop.Amqp.numbers;
 import static interop.Amqp.send;
 import static interop.Expect.awaitReady;
-import static interop.Expect.equal;
+import static interop.harness.Bodies.numbers;
+import static interop.harness.Check.equal;
 
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;

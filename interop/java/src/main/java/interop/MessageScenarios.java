@@ -2,9 +2,10 @@ package interop;
 
 import static interop.Amqp.bytes;
 import static interop.Amqp.headers;
-import static interop.Expect.equal;
-import static interop.Expect.isTrue;
-import static interop.Expect.sameValue;
+import static interop.harness.Bodies.pattern;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.isTrue;
+import static interop.harness.Check.sameValue;
 
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.Channel;
@@ -23,14 +24,6 @@ final class MessageScenarios {
     private static final int FRAME_OVERHEAD = 8;
 
     private MessageScenarios() {}
-
-    static byte[] pattern(int size) {
-        byte[] body = new byte[size];
-        for (int n = 0; n < size; n++) {
-            body[n] = (byte) (n % 251);
-        }
-        return body;
-    }
 
     private static LongString string(String text) {
         return LongStringHelper.asLongString(text);

@@ -5,8 +5,9 @@ import static interop.Amqp.drain;
 import static interop.Amqp.send;
 import static interop.Expect.awaitReady;
 import static interop.Expect.channelError;
-import static interop.Expect.equal;
-import static interop.Expect.isTrue;
+import static interop.harness.Bodies.numbers;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.isTrue;
 
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.Channel;
@@ -15,15 +16,22 @@ import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.MessageProperties;
 import com.rabbitmq.client.Return;
 import com.rabbitmq.client.impl.LongStringHelper;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableSet;
+import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentSkipListSet;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.stream.Collectors;
 
 final class PublishingScenarios {
+    private static final int BETWEEN_PUBLISHES_MS = 20;
+    private static final int BLOCKED_MS = 300;
+
     private PublishingScenarios() {}
 
     private static AMQP.BasicProperties persistence(int n) {
@@ -42,18 +50,10 @@ final class PublishingScenarios {
 
         Channel asynchronous = channel.getConnection().createChannel();
         asynchronous.confirmSelect();
-        ConcurrentSkipListSet<Long> outstanding = new ConcurrentSkipListSet<>();
+        NavigableSet<Long> outstanding = new ConcurrentSkipListSet<>();
         CountDownLatch unconfirmed = new CountDownLatch(900);
-        ConfirmCallback onAck = (tag, multiple) -> {
-            List<Long> confirmed =
-                    multiple ? List.copyOf(outstanding.headSet(tag, true)) : List.of(tag);
-            for (long number : confirmed) {
-                if (outstanding.remove(number)) {
-                    unconfirmed.countDown();
-                }
-            }
-        };
-        asynchronous.addConfirmListener(onAck, (tag, multiple) -> {});
+        Set<Long> confirmed = new ConcurrentSkipListSet<>();
+        asynchronous.addConfirmListener(settling(outstanding, confirmed, unconfirmed), (tag, multiple) -> {});
         for (int n = 0; n < 900; n++) {
             outstanding.add(asynchronous.getNextPublishSeqNo());
             asynchronous.basicPublish("", queue, persistence(n), bytes("all together"));
@@ -106,6 +106,75 @@ final class PublishingScenarios {
             equal(events.take(), "confirmed", "event of a routed message");
         }
         equal(drain(channel, queue).size(), 20, "routed messages");
+    }
+
+    static void nackedPublish(Session session) throws Exception {
+        Channel channel = session.channel();
+        Map<String, Object> limits = Map.of("x-max-length", 3, "x-overflow", "reject-publish");
+        String queue = session.queue(channel, "queue", limits);
+        channel.confirmSelect();
+        NavigableSet<Long> outstanding = new ConcurrentSkipListSet<>();
+        Set<Long> confirmed = new ConcurrentSkipListSet<>();
+        Set<Long> refused = new ConcurrentSkipListSet<>();
+        CountDownLatch unsettled = new CountDownLatch(5);
+        channel.addConfirmListener(
+                settling(outstanding, confirmed, unsettled), settling(outstanding, refused, unsettled));
+        for (String number : numbers(5)) {
+            outstanding.add(channel.getNextPublishSeqNo());
+            send(channel, queue, number);
+        }
+        unsettled.await();
+        equal(confirmed, Set.of(1L, 2L, 3L), "confirmed");
+        equal(refused, Set.of(4L, 5L), "nacked");
+        equal(drain(channel, queue), numbers(3), "messages");
+    }
+
+    /** Moves what a confirm is about from the outstanding to the settled. */
+    private static ConfirmCallback settling(NavigableSet<Long> outstanding, Set<Long> settled, CountDownLatch left) {
+        return (tag, multiple) -> {
+            List<Long> numbers = multiple ? List.copyOf(outstanding.headSet(tag, true)) : List.of(tag);
+            for (long number : numbers) {
+                if (outstanding.remove(number)) {
+                    settled.add(number);
+                    left.countDown();
+                }
+            }
+        };
+    }
+
+    /** The broker stops reading from a connection that publishes while the alarm is on. */
+    static void connectionBlocked(Session session) throws Exception {
+        Channel observer = session.channel();
+        String queue = session.sharedQueue(observer, "queue");
+        Inbox inbox = Inbox.openNoAck(observer, queue);
+        Connection connection = session.connect();
+        CompletableFuture<String> blocked = new CompletableFuture<>();
+        CompletableFuture<Void> unblocked = new CompletableFuture<>();
+        connection.addBlockedListener(blocked::complete, () -> unblocked.complete(null));
+        Channel publisher = connection.createChannel();
+        List<String> sent = new ArrayList<>();
+        session.ask("block");
+        try {
+            while (!blocked.isDone()) {
+                sent.add("before " + sent.size());
+                send(publisher, queue, sent.get(sent.size() - 1));
+                Thread.sleep(BETWEEN_PUBLISHES_MS);
+            }
+            equal(blocked.get(), "low on memory", "reason");
+            sent.add("while blocked");
+            send(publisher, queue, "while blocked");
+            Thread.sleep(BLOCKED_MS);
+            isTrue(!bodies(inbox).contains("while blocked"), "what was published while blocked waits");
+            isTrue(!unblocked.isDone(), "still blocked");
+        } finally {
+            session.ask("unblock");
+        }
+        unblocked.get();
+        equal(inbox.awaitBodies(sent.size()), sent, "messages");
+    }
+
+    private static List<String> bodies(Inbox inbox) {
+        return inbox.received().stream().map(Inbox::body).collect(Collectors.toList());
     }
 
     static void userId(Session session) throws Exception {

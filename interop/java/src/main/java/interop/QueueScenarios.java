@@ -1,24 +1,35 @@
 package interop;
 
+import static interop.Amqp.bytes;
 import static interop.Amqp.drain;
 import static interop.Amqp.publish;
 import static interop.Amqp.send;
 import static interop.Amqp.text;
 import static interop.Expect.awaitReady;
 import static interop.Expect.channelError;
-import static interop.Expect.equal;
-import static interop.Expect.eventually;
-import static interop.Expect.isTrue;
+import static interop.harness.Bodies.numbers;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.eventually;
+import static interop.harness.Check.isTrue;
 
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
+import com.rabbitmq.client.Delivery;
 import com.rabbitmq.client.GetResponse;
+import com.rabbitmq.client.ReturnListener;
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 final class QueueScenarios {
+    private static final int TTL_MS = 200;
+    /** Long enough that its consumer comes in time on a busy machine. */
+    private static final int EXPIRES_MS = 500;
+
     private QueueScenarios() {}
 
     private static void declared(
@@ -120,6 +131,134 @@ final class QueueScenarios {
         } catch (IOException e) {
             return false;
         }
+    }
+
+    static void messageTtl(Session session) throws Exception {
+        Connection connection = session.connect();
+        Channel channel = connection.createChannel();
+        String brief = session.queue(channel, "brief", Map.of("x-message-ttl", TTL_MS));
+        String lasting = session.queue(channel, "lasting", Map.of("x-message-ttl", 60_000));
+        long publishedNanos = System.nanoTime();
+        channel.confirmSelect();
+        send(channel, brief, "of the queue");
+        channel.basicPublish("", brief, expiring("60000"), bytes("of the queue, being shorter"));
+        channel.basicPublish("", lasting, expiring(String.valueOf(TTL_MS)), bytes("of the message"));
+        channel.basicPublish("", lasting, expiring("50000"), bytes("young"));
+        send(channel, lasting, "young too");
+        channel.waitForConfirmsOrDie();
+        awaitReady(channel, brief, 0);
+        hasPassed(publishedNanos, TTL_MS, "the TTL of the queue");
+        awaitReady(channel, lasting, 2);
+        hasPassed(publishedNanos, TTL_MS, "the expiration of the message");
+        equal(drain(channel, lasting), List.of("young", "young too"), "younger messages");
+
+        channelError(connection, 406, "PRECONDITION_FAILED - invalid expiration 'soon': no_integer",
+                careless -> careless.basicPublish("", lasting, expiring("soon"), bytes("refused")));
+        equal(drain(channel, lasting), List.of(), "messages after the refused publish");
+    }
+
+    private static void hasPassed(long sinceNanos, int timeMs, String what) {
+        long passedMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - sinceNanos);
+        isTrue(passedMs >= timeMs, what + ", " + timeMs + " ms, has passed after " + passedMs + " ms");
+    }
+
+    static AMQP.BasicProperties expiring(String expiration) {
+        return new AMQP.BasicProperties.Builder().expiration(expiration).build();
+    }
+
+    static void queueExpires(Session session) throws Exception {
+        Channel channel = session.channel();
+        Channel prober = session.channel();
+        Map<String, Object> expires = Map.of("x-expires", EXPIRES_MS);
+        String used = session.sharedQueue(channel, "used", false, false, expires);
+        Inbox inbox = Inbox.openNoAck(channel, used);
+        long declaredNanos = System.nanoTime();
+        String unused = session.sharedQueue(channel, "unused", false, false, expires);
+        eventually(() -> !reachable(prober, unused), "the unused queue is gone");
+        hasPassed(declaredNanos, EXPIRES_MS, "the time of the unused queue");
+        isTrue(reachable(prober, used), "the queue with a consumer is still there");
+        equal(channel.queueDeclarePassive(used).getConsumerCount(), 1, "its consumers");
+        long cancelledNanos = System.nanoTime();
+        channel.basicCancel(inbox.tag());
+        eventually(() -> !reachable(prober, used), "the queue whose consumer has left is gone");
+        hasPassed(cancelledNanos, EXPIRES_MS, "the time of the queue without its consumer");
+    }
+
+    /** Asked with a mandatory message, since a passive declare is a use of the queue. */
+    private static boolean reachable(Channel channel, String queue) throws Exception {
+        AtomicBoolean returned = new AtomicBoolean();
+        ReturnListener listener = channel.addReturnListener(message -> returned.set(true));
+        channel.confirmSelect();
+        channel.basicPublish("", queue, true, null, bytes("anybody there?"));
+        channel.waitForConfirmsOrDie();
+        channel.removeReturnListener(listener);
+        return !returned.get();
+    }
+
+    static void maxLength(Session session) throws Exception {
+        Channel channel = session.channel();
+        String counted = session.queue(channel, "counted", Map.of("x-max-length", 3));
+        send(channel, counted, "1", "2", "3", "4", "5");
+        equal(drain(channel, counted), List.of("3", "4", "5"), "at most three messages");
+        String weighed = session.queue(channel, "weighed", Map.of("x-max-length-bytes", 10));
+        send(channel, weighed, "one.", "two.", "three.", "four");
+        equal(drain(channel, weighed), List.of("three.", "four"), "at most ten bytes");
+    }
+
+    static void priorityQueue(Session session) throws Exception {
+        Channel channel = session.channel();
+        String queue = session.queue(channel, "queue", Map.of("x-max-priority", 10));
+        send(channel, queue, "none a");
+        for (String message : List.of("1 a", "5 a", "10 a", "200 a", "5 b", "0 a", "10 b", "1 b")) {
+            int priority = Integer.parseInt(message.substring(0, message.indexOf(' ')));
+            AMQP.BasicProperties properties = new AMQP.BasicProperties.Builder().priority(priority).build();
+            channel.basicPublish("", queue, properties, bytes(message));
+        }
+        send(channel, queue, "none b");
+        List<String> expected =
+                List.of("10 a", "200 a", "10 b", "5 a", "5 b", "1 a", "1 b", "none a", "0 a", "none b");
+        equal(drain(channel, queue), expected, "order");
+    }
+
+    static void singleActiveConsumer(Session session) throws Exception {
+        Channel channel = session.channel();
+        String queue = session.queue(channel, "queue", Map.of("x-single-active-consumer", true));
+        Inbox active = Inbox.openNoAck(channel, queue);
+        Inbox next = Inbox.openNoAck(channel, queue);
+        send(channel, queue, numbers(10));
+        equal(active.awaitBodies(10), numbers(10), "messages of the active consumer");
+        equal(next.received().size(), 0, "messages of the one that waits");
+        channel.basicCancel(active.tag());
+        send(channel, queue, "taken over");
+        equal(next.awaitBodies(1), List.of("taken over"), "messages of the next consumer");
+        equal(active.received().size(), 10, "messages of the one that left");
+    }
+
+    static void quorumQueue(Session session) throws Exception {
+        Channel channel = session.channel();
+        String dead = session.queue(channel, "dead");
+        Map<String, Object> arguments = Map.of(
+                "x-queue-type", "quorum",
+                "x-delivery-limit", 2,
+                "x-dead-letter-exchange", "",
+                "x-dead-letter-routing-key", dead);
+        String queue = session.sharedQueue(channel, "queue", true, false, arguments);
+        Inbox deadInbox = Inbox.openNoAck(channel, dead);
+        Inbox inbox = Inbox.open(channel, queue);
+        send(channel, queue, "poison");
+        List<String> counts = new ArrayList<>();
+        for (int n = 1; n <= 3; n++) {
+            Delivery delivery = inbox.await(n).get(n - 1);
+            Map<String, Object> headers = delivery.getProperties().getHeaders();
+            counts.add(headers == null ? "none" : String.valueOf(headers.get("x-delivery-count")));
+            channel.basicNack(delivery.getEnvelope().getDeliveryTag(), false, true);
+        }
+        equal(counts, List.of("none", "1", "2"), "x-delivery-count");
+        equal(inbox.redelivered(), List.of(false, true, true), "redelivered");
+        Delivery letter = deadInbox.await(1).get(0);
+        equal(Inbox.body(letter), "poison", "dead letter");
+        equal(DeadLetterScenarios.deaths(letter.getProperties()), List.of(queue + " delivery_limit 1"), "x-death");
+        equal(inbox.received().size(), 3, "deliveries");
     }
 
     static void longAndUnicodeNames(Session session) throws Exception {

@@ -3,6 +3,7 @@ package interop;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
+import interop.harness.Report;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -66,7 +67,11 @@ final class Session implements AutoCloseable {
     }
 
     String queue(Channel channel, String label) throws IOException {
-        return channel.queueDeclare(name(label), false, true, false, null).getQueue();
+        return queue(channel, label, null);
+    }
+
+    String queue(Channel channel, String label, Map<String, Object> arguments) throws IOException {
+        return channel.queueDeclare(name(label), false, true, false, arguments).getQueue();
     }
 
     /** Declares a queue that any connection may use, deleted after the scenario. */

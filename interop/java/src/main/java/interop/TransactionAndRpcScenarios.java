@@ -6,8 +6,8 @@ import static interop.Amqp.drainMarked;
 import static interop.Amqp.send;
 import static interop.Expect.channelError;
 import static interop.Expect.closedByBroker;
-import static interop.Expect.equal;
-import static interop.Expect.isTrue;
+import static interop.harness.Check.equal;
+import static interop.harness.Check.isTrue;
 
 import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.Channel;

@@ -1,12 +1,12 @@
-package interop;
+package interop.harness;
 
 import java.util.Locale;
 
 /** The events that the runner reads, a line of JSON each. */
-final class Report {
+public final class Report {
     private Report() {}
 
-    static void event(String scenario, String event) {
+    public static void event(String scenario, String event) {
         print(scenario, event, "");
     }
 
