@@ -151,5 +151,9 @@ async fn run(socket: TcpStream, login: Box<Login>, client: Box<Client>, broker: 
             tracing::warn!("closing AMQP connection ({described}): no connection.close-ok from client");
         }
     }
+    // A client that sees the end before it has looked at our close-ok takes the connection for lost.
+    if ended == Ended::ByClient {
+        let _ = timeout(LINGER, drain_to_end(runner.socket())).await;
+    }
     let _ = timeout(LINGER, drain(runner.socket())).await;
 }

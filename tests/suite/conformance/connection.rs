@@ -491,6 +491,17 @@ fn close_is_answered_with_close_ok() {
     Peer::connect().close();
 }
 
+/// One that saw the end before it had looked at the answer took the connection for lost: the Go client.
+#[test]
+fn the_client_hangs_up_first_after_close_ok() {
+    let mut peer = Peer::connect();
+    peer.call(0, &connection_close());
+    let end = peer.next_frame_within(Duration::from_millis(100));
+    assert!(end.is_err(), "the broker hung up first: {end:?}");
+    peer.shutdown_write();
+    peer.expect_eof();
+}
+
 #[test]
 fn nothing_is_done_after_close() {
     let queue = unique("after-close");

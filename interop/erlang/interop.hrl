@@ -1,0 +1,3 @@
+-include_lib("amqp_client/include/amqp_client.hrl").
+
+-record(session, {scenario, url, params, token, belongings}).
