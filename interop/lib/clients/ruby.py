@@ -6,6 +6,7 @@ from .base import Client, debian_package, need
 
 class Bunny(Client):
     name = "bunny"
+    has_tutorials = True
 
     def version(self):
         return f"bunny {debian_package('ruby-bunny')}"
@@ -19,6 +20,9 @@ class Bunny(Client):
 
     def command(self, scenarios):
         return ["ruby", self.folder / "run.rb", *scenarios]
+
+    def tutorial_command(self, program):
+        return ["ruby", INTEROP / "tutorials" / self.name / f"{program}.rb"]
 
 
 CLIENTS = (Bunny(),)
