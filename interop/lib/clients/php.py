@@ -11,6 +11,7 @@ OPTIONS = ("-d", "display_errors=stderr", "-d", "memory_limit=512M")
 
 class PhpAmqplib(Client):
     name = "php-amqplib"
+    has_tutorials = True
 
     def version(self):
         return f"php-amqplib {debian_package('php-amqplib')}"
@@ -25,6 +26,9 @@ class PhpAmqplib(Client):
 
     def command(self, scenarios):
         return ["php", *OPTIONS, self.folder / "run.php", *scenarios]
+
+    def tutorial_command(self, program):
+        return ["php", *OPTIONS, INTEROP / "tutorials" / self.name / f"{program}.php"]
 
 
 CLIENTS = (PhpAmqplib(),)
