@@ -57,7 +57,9 @@ end
 def perform(scenario, session)
   thread = Thread.new { scenario.call(session) }
   thread.report_on_exception = false
-  raise Mismatch, "not done after #{SCENARIO_TIMEOUT_S} s" unless thread.join(SCENARIO_TIMEOUT_S)
+  return if thread.join(SCENARIO_TIMEOUT_S)
+
+  raise Mismatch, "not done after #{SCENARIO_TIMEOUT_S} s", thread.backtrace
 ensure
   thread.kill
   cleanup = Thread.new { session.end }

@@ -115,7 +115,12 @@ class Session
 
     public function __construct(private readonly string $scenarioName, string $url)
     {
-        ['host' => $this->host, 'port' => $this->port, 'user' => $this->user, 'pass' => $this->password] = parse_url($url);
+        [
+            'host' => $this->host,
+            'port' => $this->port,
+            'user' => $this->user,
+            'pass' => $this->password,
+        ] = parse_url($url);
         $this->token = bin2hex(random_bytes(4));
     }
 

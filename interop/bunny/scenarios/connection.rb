@@ -53,7 +53,8 @@ scenario :server_properties do |session|
   connection = session.connect
   properties = connection.server_properties
   equal(properties["product"], "RabbitMQ", "product")
-  equal(properties["version"].match?(/\A\d+\.\d+\.\d+\z/), true, "version #{properties['version']} is of the form x.y.z")
+  version = properties["version"]
+  equal(version.match?(/\A\d+\.\d+\.\d+\z/), true, "version #{version} is of the form x.y.z")
   %w[
     publisher_confirms
     exchange_exchange_bindings

@@ -4,7 +4,8 @@ scenario :queue_declare do |session|
   connection = session.connect
   name = session.name("queue")
   queues = Array.new(2) { session.channel(connection).queue(name, exclusive: true) }
-  queues.each { |queue| equal([queue.name, queue.status], [name, { message_count: 0, consumer_count: 0 }], "declare-ok") }
+  empty = { message_count: 0, consumer_count: 0 }
+  queues.each { |queue| equal([queue.name, queue.status], [name, empty], "declare-ok") }
   queue = queues.first
   publish(queue, "a", "b", "c")
   await_ready(queue, 3)
@@ -209,7 +210,7 @@ scenario :long_and_unicode_names do |session|
   publish(long, "long")
   equal(drain(long), ["long"], "messages of the long name")
 
-  # bunny compares names with the bytes that come back, and joins them to bytes: names outside ASCII have to be bytes too.
+  # bunny compares names with the bytes that come back, and joins them to bytes: outside ASCII they have to be bytes too.
   name = session.name("зайчонок-野兎-🐇").b
   queue = channel.queue(name, exclusive: true)
   equal(queue.name, name, "name outside ASCII")

@@ -11,8 +11,11 @@ const NO_QUEUE = "NOT_FOUND - no queue 'nothing' in vhost '/'";
 const NO_EXCHANGE = "NOT_FOUND - no exchange 'nothing' in vhost '/'";
 
 /** What the broker refuses without an answer of its own, and an operation after it that tells. */
-function publish_and_ask(AMQPChannel $channel, string $exchange, AMQPMessage $message = new AMQPMessage('refused')): void
-{
+function publish_and_ask(
+    AMQPChannel $channel,
+    string $exchange,
+    AMQPMessage $message = new AMQPMessage('refused')
+): void {
     $channel->basic_publish($message, $exchange, 'key');
     $channel->basic_qos(0, 1, false);
 }

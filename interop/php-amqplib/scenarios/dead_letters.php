@@ -20,7 +20,7 @@ function dying_queue(
     return $session->queue($channel, $label, [...$target, ...$arguments]);
 }
 
-/** The entries of x-death in the order of their names, without their times, which are seconds and lie in the scenario. */
+/** The entries of x-death, sorted by name, without their times, which are seconds and lie in the scenario. */
 function deaths(AMQPMessage $letter): array
 {
     $entries = [];
