@@ -105,11 +105,11 @@ static void heartbeat_missed(void)
 {
     Channel observer = new_channel();
     char *queue = shared_queue(observer, "queue", (QueueOptions){0});
+    double started = now();
     Channel silent = open_channel(connect_with((Login){.heartbeat = 1}), 1);
     publish(silent, queue, "held");
     await_messages(consume(silent, queue), 1);
     Inbox *inbox = consume(observer, queue);
-    double started = now();
     await_messages(inbox, 1);
     equal_text(marked_bodies(inbox), "held again", "messages of the observer");
     check(now() - started > 1, "the silent connection was cut off after %.1f s", now() - started);
