@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define SCENARIO_TIMEOUT_S 45
+#define CLEANUP_TIMEOUT_S 10
 #define DELETIONS_MAX 64
 #define MESSAGE_SIZE 4096
 #define SHOWN_LENGTH 400
@@ -23,6 +24,7 @@ typedef struct Deletion {
 
 /* Shared by the player and the process of the scenario. */
 typedef struct Outcome {
+    bool is_blocked;
     char message[MESSAGE_SIZE];
     int deletions_count;
     Deletion deletions[DELETIONS_MAX];
@@ -39,6 +41,8 @@ const char *scenario_name(void)
 void ask(const char *what)
 {
     report_event(playing, what);
+    if (strcmp(what, "block") == 0 || strcmp(what, "unblock") == 0)
+        outcome->is_blocked = strcmp(what, "block") == 0;
 }
 
 /* Empty, for the next scenario; NULL if there is no memory for it. */
@@ -86,23 +90,23 @@ static void delete_what_was_noted(void)
     }
 }
 
-static const char *judged(int status)
+static const char *judged(int status, unsigned timeout_s)
 {
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS)
         return NULL;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-        return text("not done after %d s", SCENARIO_TIMEOUT_S);
+        return text("not done after %u s", timeout_s);
     if (WIFSIGNALED(status))
         return text("ended by signal %d", WTERMSIG(status));
-    return outcome->message;
+    return text("%s", outcome->message);
 }
 
 /* In a process of its own; returns what was wrong with it. */
-static const char *run_apart(void (*function)(void))
+static const char *run_apart(void (*function)(void), unsigned timeout_s)
 {
     pid_t child = fork();
     if (child == 0) {
-        alarm(SCENARIO_TIMEOUT_S);
+        alarm(timeout_s);
         function();
         close_connections();
         _exit(EXIT_SUCCESS);
@@ -110,7 +114,7 @@ static const char *run_apart(void (*function)(void))
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child)
         return "there is no process for the scenario";
-    return judged(status);
+    return judged(status, timeout_s);
 }
 
 void play(const char *name, const Scenario *scenario)
@@ -127,13 +131,15 @@ void play(const char *name, const Scenario *scenario)
         return;
     }
     double started = now();
-    const char *problem = run_apart(scenario->play);
+    const char *problem = run_apart(scenario->play, SCENARIO_TIMEOUT_S);
     double seconds = now() - started;
+    if (outcome->is_blocked)
+        ask("unblock");
+    run_apart(delete_what_was_noted, CLEANUP_TIMEOUT_S);
     if (problem == NULL)
         report_passed(name, seconds);
     else
         report_failed(name, seconds, problem);
-    run_apart(delete_what_was_noted);
 }
 
 void fail_at(const char *file, int line, const char *message)

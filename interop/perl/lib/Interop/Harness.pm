@@ -15,7 +15,10 @@ use Interop::Session;
 
 our @EXPORT_OK = qw(scenario lacking play);
 
-use constant SCENARIO_TIMEOUT_S => 45;
+use constant {
+    SCENARIO_TIMEOUT_S => 45,
+    CLEANUP_TIMEOUT_S  => 10,
+};
 
 my %registry;
 my %lacks;
@@ -43,26 +46,27 @@ sub play($name, $url) {
     return report($name, 'failed', seconds => 0, message => 'the client has no such scenario') unless $code;
 
     my $started = Time::HiRes::time;
-    my ($problem, @deletions) = run_apart($name, $url, sub ($session) {
+    my ($problem, @deletions) = run_apart($name, $url, SCENARIO_TIMEOUT_S, sub ($session) {
         $code->($session);
         $session->close;
     });
     my $seconds = Time::HiRes::time - $started;
+    run_apart($name, $url, CLEANUP_TIMEOUT_S, sub ($session) { $session->delete_declared(@deletions) }) if @deletions;
     if (defined $problem) {
         report($name, 'failed', seconds => $seconds, message => $problem);
     }
     else {
         report($name, 'passed', seconds => $seconds);
     }
-    run_apart($name, $url, sub ($session) { $session->delete_declared(@deletions) }) if @deletions;
 }
 
 # What was wrong, or undef, and what is to be deleted: `queue NAME` or `exchange NAME`.
-sub run_apart($name, $url, $code) {
+sub run_apart($name, $url, $timeout_s, $code) {
     pipe(my $reader, my $writer) or die "no pipe: $!";
     my $child = fork // die "no process: $!";
     if ($child == 0) {
         close $reader;
+        alarm $timeout_s;
         run_here($name, $url, $code, $writer);
     }
     close $writer;
@@ -73,16 +77,15 @@ sub run_apart($name, $url, $code) {
         else                         { push @deletions, $line }
     }
     waitpid $child, 0;
-    return (judged($?, $problem), @deletions);
+    return (judged($?, $problem, $timeout_s), @deletions);
 }
 
 sub run_here($name, $url, $code, $writer) {
     $writer->autoflush;
-    alarm SCENARIO_TIMEOUT_S;
     my $session = Interop::Session->new(
-        scenario => $name,
-        url      => $url,
-        on_ask    => sub ($what) { report($name, $what) },
+        scenario   => $name,
+        url        => $url,
+        on_ask     => sub ($what) { report($name, $what) },
         on_declare => sub ($what) { $writer->say($what) },
     );
     my $is_done = eval { $code->($session); 1 };
@@ -90,9 +93,9 @@ sub run_here($name, $url, $code, $writer) {
     POSIX::_exit($is_done ? 0 : 1);
 }
 
-sub judged($status, $problem) {
+sub judged($status, $problem, $timeout_s) {
     my $signal = $status & 127;
-    return sprintf 'not done after %d s', SCENARIO_TIMEOUT_S if $signal == POSIX::SIGALRM;
+    return "not done after $timeout_s s" if $signal == POSIX::SIGALRM;
     return "ended by signal $signal" if $signal;
     return $problem // "ended with status $status" if $status;
     return undef;

@@ -12,6 +12,7 @@ use Interop::Client;
 use Interop::Expect;
 
 use constant {
+    APART_TIMEOUT_S     => 40,
     CLOSE_TIMEOUT_S     => 5,
     CONNECT_TIMEOUT_S   => 10,
     RECONNECT_TIMEOUT_S => 40,
@@ -143,6 +144,7 @@ sub apart($self, $code) {
     my $child = fork // die "no process: $!";
     if ($child == 0) {
         CORE::close $here;
+        alarm APART_TIMEOUT_S;
         my $is_done = eval { $code->($there); 1 };
         say {$there} "failed: $@" unless $is_done;
         POSIX::_exit($is_done ? 0 : 1);
