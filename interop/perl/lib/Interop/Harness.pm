@@ -89,7 +89,7 @@ sub run_here($name, $url, $code, $writer) {
         on_declare => sub ($what) { $writer->say($what) },
     );
     my $is_done = eval { $code->($session); 1 };
-    $writer->say('failed ' . ($@ =~ s/\s+/ /gr)) unless $is_done;
+    $writer->say('failed ' . ($@ =~ s/\s+/ /gr =~ s/ $//r)) unless $is_done;
     POSIX::_exit($is_done ? 0 : 1);
 }
 
