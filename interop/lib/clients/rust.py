@@ -41,4 +41,8 @@ class Lapin(RustClient):
     name = "lapin"
 
 
-CLIENTS = (Lapin(),)
+class Amqprs(RustClient):
+    name = "amqprs"
+
+
+CLIENTS = (Lapin(), Amqprs())

@@ -2,11 +2,13 @@
 
 mod blocked_executor;
 mod compare;
+mod noise;
 mod outcome;
 mod play;
 
 pub use blocked_executor::BlockedExecutor;
 pub use compare::{RESTART_TIMEOUT, equal, eventually, wrong};
+pub use noise::noise;
 pub use outcome::{Failure, Outcome, lacking};
 pub use play::{Run, Scenario, Session, play_arguments};
 

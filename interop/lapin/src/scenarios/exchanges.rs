@@ -377,15 +377,7 @@ async fn consistent_hash_exchange(session: Session) -> Outcome {
     let kind = ExchangeKind::Custom("x-consistent-hash".to_owned());
     let by_key = session.exchange(&channel, kind.clone(), "by-key").await?;
     let mut inboxes = bound_inboxes(&session, &channel, &by_key, ["1", "2", "3"]).await?;
-    let mut rounds = Vec::new();
-    for _ in 0..2 {
-        for n in 0..HASHED_MESSAGES {
-            send(&channel, &by_key, &format!("key-{n}"), &n.to_string()).await?;
-        }
-        rounds.push(take_shares(&mut inboxes, HASHED_MESSAGES).await?);
-    }
-    check_shares(&rounds[0], HASHED_MESSAGES)?;
-    equal(&rounds[0], &rounds[1], "the same key goes to the same queue")?;
+    check_hashed_by_key(&channel, &by_key, &mut inboxes).await?;
 
     let arguments = table([("hash-header", text("customer"))]);
     let options = ExchangeDeclareOptions::default();
@@ -409,12 +401,16 @@ async fn modulus_hash_exchange(session: Session) -> Outcome {
     let kind = ExchangeKind::Custom("x-modulus-hash".to_owned());
     let exchange = session.exchange(&channel, kind, "exchange").await?;
     let mut inboxes = bound_inboxes(&session, &channel, &exchange, ["", "", ""]).await?;
+    check_hashed_by_key(&channel, &exchange, &mut inboxes).await
+}
+
+async fn check_hashed_by_key(channel: &Channel, exchange: &ShortString, inboxes: &mut [Inbox]) -> Outcome {
     let mut rounds = Vec::new();
     for _ in 0..2 {
         for n in 0..HASHED_MESSAGES {
-            send(&channel, &exchange, &format!("key-{n}"), &n.to_string()).await?;
+            send(channel, exchange, &format!("key-{n}"), &n.to_string()).await?;
         }
-        rounds.push(take_shares(&mut inboxes, HASHED_MESSAGES).await?);
+        rounds.push(take_shares(inboxes, HASHED_MESSAGES).await?);
     }
     check_shares(&rounds[0], HASHED_MESSAGES)?;
     equal(&rounds[0], &rounds[1], "the same key goes to the same queue")

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use interop_harness::{Outcome, Scenario, equal, scenarios};
+use interop_harness::{Outcome, Scenario, equal, noise, scenarios};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, DecimalValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Confirmation};
@@ -120,16 +120,4 @@ async fn body_16_mib(session: Session) -> Outcome {
     let received = &inbox.wait(1).await?[0].data;
     equal(received.len(), body.len(), "body size")?;
     equal(received == &body, true, "body unchanged")
-}
-
-/// Bytes without a pattern that a wrongly put together body could hide in (xorshift).
-fn noise(size: usize) -> Vec<u8> {
-    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..size).map(|_| next()).collect()
 }
