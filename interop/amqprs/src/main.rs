@@ -1,0 +1,12 @@
+//! Plays the scenarios named as arguments with amqprs.
+
+mod events;
+mod inbox;
+mod publishing;
+mod refusal;
+mod scenarios;
+mod session;
+
+fn main() {
+    interop_harness::play_arguments(&scenarios::all());
+}
