@@ -1,8 +1,9 @@
 'use strict';
 
 const { once } = require('node:events');
+const { setTimeout: delay } = require('node:timers/promises');
 const { promisify } = require('node:util');
-const { awaitReady, body, channelError, drain, equal, send } = require('../harness');
+const { Inbox, awaitReady, body, channelError, drain, equal, eventually, send } = require('../harness');
 
 exports.publisher_confirms = async (session) => {
   const channel = await session.confirmChannel();
@@ -72,6 +73,65 @@ exports.return_before_confirm = async (session) => {
   }
   equal(events.length, 40, 'returns and confirms');
   equal((await drain(channel, queue)).length, 20, 'routed messages');
+};
+
+exports.nacked_publish = async (session) => {
+  const channel = await session.confirmChannel();
+  const queue = await session.queue(channel, 'queue', { maxLength: 3, arguments: { 'x-overflow': 'reject-publish' } });
+  const outcomes = [];
+  for (let n = 0; n < 6; n++) {
+    channel.sendToQueue(queue, Buffer.from(String(n)), {}, (refusal) => outcomes.push([n, refusal?.message]));
+  }
+  await channel.waitForConfirms().catch(() => {});
+  outcomes.sort(([one], [other]) => one - other);
+  const nacked = 'message nacked';
+  equal(
+    outcomes,
+    [
+      [0, undefined],
+      [1, undefined],
+      [2, undefined],
+      [3, nacked],
+      [4, nacked],
+      [5, nacked],
+    ],
+    'confirms and nacks',
+  );
+  equal(await drain(channel, queue), ['0', '1', '2'], 'messages in the queue');
+};
+
+exports.connection_blocked = async (session) => {
+  const [connection, observer] = [await session.connect(), await session.channel()];
+  const queue = await session.sharedQueue(observer);
+  const inbox = await Inbox.open(observer, queue, { noAck: true });
+  const publisher = await session.channel(connection);
+  const told = [];
+  connection.on('blocked', (reason) => told.push(reason));
+  connection.on('unblocked', () => told.push('unblocked'));
+  const sent = [];
+  const publish = (text) => {
+    send(publisher, queue, text);
+    sent.push(text);
+  };
+  // The broker tells it only to those who publish.
+  const isTold = () => {
+    if (told.length === 0) publish('before');
+    return told.length > 0;
+  };
+  session.ask('block');
+  try {
+    await eventually(isTold, 'the client is told that it is blocked', 20);
+    equal(told, ['low on memory'], 'reason');
+    publish('while blocked');
+    await delay(300);
+    equal((await inbox.bodies()).includes('while blocked'), false, 'arrived while the publisher was blocked');
+  } finally {
+    session.ask('unblock');
+  }
+  equal(await inbox.bodies(sent.length), sent, 'messages after that');
+  publish('afterwards');
+  equal(await inbox.bodies(sent.length), sent, 'messages once unblocked');
+  equal(told, ['low on memory', 'unblocked'], 'what the client is told');
 };
 
 exports.user_id = async (session) => {
