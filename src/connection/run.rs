@@ -533,11 +533,11 @@ impl Runner {
         let session = &mut self.dispatcher.session;
         let alarm = session.broker.alarm.reason();
         let block = alarm.is_some() && session.published_during_alarm && self.dispatcher.phase == Phase::Open;
+        session.published_during_alarm = block;
         if block == self.blocked {
             return;
         }
         self.blocked = block;
-        session.published_during_alarm = block;
         if session.capabilities.connection_blocked && self.dispatcher.phase == Phase::Open {
             let method = if let Some(reason) = alarm.filter(|_| block) {
                 let reason = reason.into();
