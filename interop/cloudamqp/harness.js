@@ -61,7 +61,8 @@ class Stage extends Scene {
 
   /** Declares a queue that goes with the channel's connection, and returns its name. */
   async declare(channel, label = 'queue', options = {}, args = {}) {
-    const { name } = await channel.queueDeclare(this.name(label), { exclusive: true, durable: false, ...options }, args);
+    const params = { exclusive: true, durable: false, ...options };
+    const { name } = await channel.queueDeclare(this.name(label), params, args);
     return name;
   }
 

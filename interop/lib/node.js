@@ -1,4 +1,4 @@
-// What the clients of Node.js share: playing scenarios within their time, exact comparisons, consumers that stand still.
+// What clients of Node.js share: playing scenarios within their time, exact comparisons, consumers that stand still.
 'use strict';
 
 const assert = require('node:assert');

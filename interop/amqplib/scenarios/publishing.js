@@ -3,7 +3,7 @@
 const { once } = require('node:events');
 const { setTimeout: delay } = require('node:timers/promises');
 const { promisify } = require('node:util');
-const { Inbox, awaitReady, body, channelError, drain, equal, eventually, send } = require('../harness');
+const { Inbox, awaitReady, body, channelError, drain, equal, eventually, numerals, send } = require('../harness');
 
 exports.publisher_confirms = async (session) => {
   const channel = await session.confirmChannel();
@@ -78,25 +78,15 @@ exports.return_before_confirm = async (session) => {
 exports.nacked_publish = async (session) => {
   const channel = await session.confirmChannel();
   const queue = await session.queue(channel, 'queue', { maxLength: 3, arguments: { 'x-overflow': 'reject-publish' } });
+  const sendAndAwait = promisify(channel.sendToQueue.bind(channel));
+  // One at a time: RabbitMQ 3.10 forgets some nacks of messages that it refuses at the same time.
   const outcomes = [];
-  for (let n = 0; n < 6; n++) {
-    channel.sendToQueue(queue, Buffer.from(String(n)), {}, (refusal) => outcomes.push([n, refusal?.message]));
+  for (const text of numerals(6)) {
+    const outcome = await sendAndAwait(queue, Buffer.from(text), {}).catch((refusal) => refusal.message);
+    outcomes.push(outcome);
   }
-  await channel.waitForConfirms().catch(() => {});
-  outcomes.sort(([one], [other]) => one - other);
   const nacked = 'message nacked';
-  equal(
-    outcomes,
-    [
-      [0, undefined],
-      [1, undefined],
-      [2, undefined],
-      [3, nacked],
-      [4, nacked],
-      [5, nacked],
-    ],
-    'confirms and nacks',
-  );
+  equal(outcomes, [undefined, undefined, undefined, nacked, nacked, nacked], 'confirms and nacks');
   equal(await drain(channel, queue), ['0', '1', '2'], 'messages in the queue');
 };
 

@@ -75,7 +75,9 @@ exports.nacked_publish = async (stage) => {
   const session = await stage.session();
   const options = { arguments: { 'x-max-length': 3, 'x-overflow': 'reject-publish' } };
   const queue = await stage.queue(session, 'queue', options);
-  const outcomes = await Promise.all(numerals(6).map((text) => refusalOf(queue.publish(text))));
+  // One at a time: RabbitMQ 3.10 forgets some nacks of messages that it refuses at the same time.
+  const outcomes = [];
+  for (const text of numerals(6)) outcomes.push(await refusalOf(queue.publish(text)));
   const nacked = 'Message rejected';
   equal(outcomes, [undefined, undefined, undefined, nacked, nacked, nacked], 'confirms and nacks');
   equal(await drain(queue), ['0', '1', '2'], 'messages in the queue');
