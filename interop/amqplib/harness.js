@@ -1,83 +1,19 @@
-// What every scenario needs: a deadline, connections that are closed behind it, and exact comparisons.
+// What every scenario needs: connections that are closed behind it, an inbox, and the broker's errors.
 'use strict';
 
-const assert = require('node:assert');
-const crypto = require('node:crypto');
-const { EventEmitter, once } = require('node:events');
-const { setTimeout: delay } = require('node:timers/promises');
+const { once } = require('node:events');
+const path = require('node:path');
 const amqp = require('amqplib');
+const shared = require('../lib/node');
 
-const SCENARIO_TIMEOUT_S = 30;
+const { Arrivals, Scene, equal, eventually, within } = shared;
 
-class Lacking extends Error {}
-
-/** A scenario that the client offers no way to play. */
-function lacking(reason) {
-  return () => {
-    throw new Lacking(reason);
-  };
-}
-
-function report(scenario, event, details = {}) {
-  process.stdout.write(`${JSON.stringify({ scenario, event, ...details })}\n`);
-}
-
-async function play(name, scenario, url) {
-  report(name, 'started');
-  const started = performance.now();
-  const seconds = () => (performance.now() - started) / 1000;
-  const session = new Session(name, url);
-  try {
-    assert.ok(scenario, 'the client has no such scenario');
-    await within(SCENARIO_TIMEOUT_S, Promise.race([scenario(session), session.failure]));
-    await session.end();
-    report(name, 'passed', { seconds: seconds() });
-  } catch (error) {
-    if (error instanceof Lacking) {
-      report(name, 'lacking', { message: error.message });
-    } else {
-      report(name, 'failed', { seconds: seconds(), message: `${error.message}${where(error)}` });
-    }
-    await session.end();
-  }
-}
-
-async function within(seconds, work) {
-  const abort = new AbortController();
-  const timeout = delay(seconds * 1000, undefined, { signal: abort.signal }).then(() => {
-    throw new Error(`not done after ${seconds} s`);
-  });
-  timeout.catch(() => {});
-  try {
-    return await Promise.race([work, timeout]);
-  } finally {
-    abort.abort();
-  }
-}
-
-/** The scenario's own line that threw. */
-function where(error) {
-  const place = /scenarios\/(\w+\.js:\d+)/.exec(error.stack ?? '');
-  return place ? ` (${place[1]})` : '';
-}
-
-/** One scenario's view of the broker: its connections, and names that nothing else uses. */
-class Session {
+/** One scenario's view of the broker, with its connections and what has to be deleted after it. */
+class Session extends Scene {
   constructor(scenarioName, url) {
-    this.scenarioName = scenarioName;
-    this.url = url;
-    this.token = crypto.randomBytes(4).toString('hex');
+    super(scenarioName, url);
     this.connections = [];
     this.deletions = [];
-    this.failure = new Promise((_, reject) => {
-      this.fail = reject;
-    });
-    this.failure.catch(() => {});
-  }
-
-  /** Asks the runner to do something to the broker: stop, restart, block or unblock. */
-  ask(what) {
-    report(this.scenarioName, what);
   }
 
   async connect(options = this.url, socketOptions = {}) {
@@ -108,10 +44,6 @@ class Session {
     if (!emitter.errorIsExpected) this.fail(error);
   }
 
-  name(label) {
-    return `interop.${this.scenarioName}.${label}.${this.token}`;
-  }
-
   /** Declares a queue that goes with the channel's connection. */
   async queue(channel, label = 'queue', options = {}) {
     const { queue } = await channel.assertQueue(this.name(label), { exclusive: true, durable: false, ...options });
@@ -132,8 +64,13 @@ class Session {
     return exchange;
   }
 
+  /** A consumer in a thread of its own that stands still with its first message. */
+  standingConsumer(options) {
+    return super.standingConsumer(path.join(__dirname, 'standing_consumer.js'), options);
+  }
+
   async end() {
-    this.fail = () => {};
+    await super.end();
     await Promise.allSettled(this.connections.map((connection) => within(5, closed(connection))));
     if (this.deletions.length > 0) {
       await within(5, this.deleteDeclared()).catch(() => {});
@@ -154,7 +91,7 @@ async function closed(connection) {
 }
 
 /** A consumer that keeps what it receives, for a test to wait on. */
-class Inbox {
+class Inbox extends Arrivals {
   static async open(channel, queue, options) {
     const inbox = new Inbox();
     const { consumerTag } = await channel.consume(queue, (message) => inbox.receive(message), options);
@@ -162,26 +99,16 @@ class Inbox {
     return inbox;
   }
 
-  constructor() {
-    this.messages = [];
-    this.cancelled = false;
-    this.arrivals = new EventEmitter();
+  cancelled = false;
+
+  get messages() {
+    return this.list;
   }
 
   receive(message) {
-    if (message === null) this.cancelled = true;
-    else this.messages.push(message);
-    this.arrivals.emit('arrival');
-  }
-
-  async until(condition) {
-    while (!condition()) await once(this.arrivals, 'arrival');
-  }
-
-  /** The first `count` messages, awaited. */
-  async wait(count) {
-    await this.until(() => this.messages.length >= count);
-    return this.messages.slice(0, count);
+    if (message !== null) return this.add(message);
+    this.cancelled = true;
+    this.changed();
   }
 
   /** The bodies of all messages, or of the first `count`, awaited. */
@@ -225,28 +152,6 @@ async function awaitReady(channel, queue, count) {
   );
 }
 
-/** For what the broker finishes in the background without telling anybody. */
-async function eventually(condition, what) {
-  const until = performance.now() + 5000;
-  while (!(await condition())) {
-    if (performance.now() > until) throw new Error(`${what}: not so after 5 s`);
-    await delay(20);
-  }
-}
-
-function equal(actual, expected, what) {
-  try {
-    assert.deepStrictEqual(actual, expected);
-  } catch (error) {
-    error.message = `${what}: expected ${shown(expected)}, got ${shown(actual)}`;
-    throw error;
-  }
-}
-
-function shown(value) {
-  return JSON.stringify(value) ?? String(value);
-}
-
 /** Runs the action, which must make the broker close the channel with this code and text. */
 function channelError(channel, code, text, action) {
   return closedByBroker(channel, code, text, action, 'channel');
@@ -278,16 +183,14 @@ function replyText(error) {
 }
 
 module.exports = {
+  ...shared,
   Inbox,
+  Session,
   awaitReady,
   body,
   channelError,
   connectionError,
   drain,
-  equal,
-  eventually,
-  lacking,
-  play,
   replyText,
   send,
   take,

@@ -165,7 +165,6 @@ impl Channel {
         };
         template.hits += count;
         self.count_published(u64::from(count), scratch);
-        session.published_during_alarm |= session.broker.alarm.is_on();
         at
     }
 
@@ -219,7 +218,6 @@ impl Channel {
         session: &mut Session,
         scratch: &mut Scratch,
     ) -> Result<Option<Way>, Fault> {
-        session.published_during_alarm |= session.broker.alarm.is_on();
         if publish.immediate {
             return Err(Fault::not_implemented("immediate=true"));
         }

@@ -49,7 +49,7 @@ struct PartialBody {
 pub struct Processed {
     /// In bytes.
     pub used: usize,
-    /// There may be more to handle, once output has been written, or the channel whose turn it is goes on.
+    /// There may be more to handle, once output has been written, the channel whose turn it is goes on, or an alarm is off.
     pub stopped: bool,
 }
 
@@ -105,6 +105,10 @@ impl Dispatcher {
                 }
                 continue;
             }
+            if self.phase == Phase::Open && self.session.broker.alarm.is_on() && self.begins_publish(rest) {
+                self.session.published_during_alarm = true;
+                return Ok(Processed { used: at, stopped: true });
+            }
             if self.phase == Phase::Open && self.template.matches(rest) {
                 let used = self.publish_alike(rest, scratch);
                 at += used;
@@ -121,6 +125,15 @@ impl Dispatcher {
             }
         }
         Ok(Processed { used: at, stopped: false })
+    }
+
+    /// Whether `data` begins with a publish on a channel that takes it.
+    #[cold]
+    fn begins_publish(&self, data: &[u8]) -> bool {
+        let Some(head) = FrameHead::read(data) else { return false };
+        head.kind == METHOD
+            && method_ids(&data[frame::HEAD_BYTES..]) == Some((CLASS_BASIC, PUBLISH))
+            && self.find(head.channel).is_ok_and(|at| !self.channels[at].closing)
     }
 
     /// Permissions have changed: routes that were checked are to be checked again.

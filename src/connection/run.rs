@@ -70,12 +70,12 @@ pub struct Runner {
     traffic: Traffic,
 }
 
-/// Heartbeats both ways (specification, section 4.2.7). A tick every half interval sends one if nothing was written
-/// since the last, and counts how many went by without anything read: four are two intervals missed.
+/// Heartbeats both ways (specification, section 4.2.7). A tick every half interval sends one, and counts how many went by
+/// without anything read: four are two intervals missed. A tick sends one even if it was not idle, because there are
+/// clients that give up when they have read nothing for one interval.
 struct Heartbeat {
     half_interval: Duration,
     tick: Pin<Box<Sleep>>,
-    wrote: bool,
     silent_ticks: u32,
 }
 
@@ -86,7 +86,7 @@ impl Heartbeat {
     fn new(interval_s: u16) -> Heartbeat {
         let half_interval = Duration::from_secs(interval_s.into()) / 2;
         let tick = Box::pin(sleep_until(Instant::now() + half_interval));
-        Heartbeat { half_interval, tick, wrote: false, silent_ticks: 0 }
+        Heartbeat { half_interval, tick, silent_ticks: 0 }
     }
 }
 
@@ -334,7 +334,7 @@ impl Runner {
         if heartbeat.silent_ticks > SILENT_TICKS_MAX {
             return Poll::Ready(Ended::MissedHeartbeats);
         }
-        if !std::mem::take(&mut heartbeat.wrote) && self.dispatcher.phase == Phase::Open {
+        if self.dispatcher.phase == Phase::Open {
             scratch.out.extend_from_slice(&HEARTBEAT_FRAME);
         }
         cx.waker().wake_by_ref();
@@ -533,11 +533,11 @@ impl Runner {
         let session = &mut self.dispatcher.session;
         let alarm = session.broker.alarm.reason();
         let block = alarm.is_some() && session.published_during_alarm && self.dispatcher.phase == Phase::Open;
+        session.published_during_alarm = block;
         if block == self.blocked {
             return;
         }
         self.blocked = block;
-        session.published_during_alarm = block;
         if session.capabilities.connection_blocked && self.dispatcher.phase == Phase::Open {
             let method = if let Some(reason) = alarm.filter(|_| block) {
                 let reason = reason.into();
@@ -564,9 +564,6 @@ impl Runner {
                     self.traffic.sent_bytes += n as u64;
                     self.traffic.writes += 1;
                     step = Step::Moved(0);
-                    if let Some(heartbeat) = &mut self.heartbeat {
-                        heartbeat.wrote = true;
-                    }
                 }
             }
         }

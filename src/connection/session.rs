@@ -67,7 +67,7 @@ pub struct Session {
     pub routes: Routes,
     /// Queues that end with this connection.
     pub exclusive_queues: Vec<Arc<Queue>>,
-    /// It has published while an alarm was on, so it is to be blocked.
+    /// It is about to publish while an alarm is on, so it is to be blocked.
     pub published_during_alarm: bool,
     /// Whether what is published is copied to the trace exchange; looked at once for each read.
     pub is_tracing: bool,

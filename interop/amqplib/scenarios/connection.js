@@ -3,7 +3,7 @@
 const { once } = require('node:events');
 const { setTimeout: delay } = require('node:timers/promises');
 const amqp = require('amqplib');
-const { drain, equal, lacking, replyText, send } = require('../harness');
+const { Inbox, drain, equal, replyText, send } = require('../harness');
 
 const LOGIN_REFUSED =
   'Handshake terminated by server: 403 (ACCESS-REFUSED) with message "ACCESS_REFUSED - Login was refused using ' +
@@ -96,7 +96,16 @@ exports.heartbeats = async (session) => {
   await roundTrip(session, connection);
 };
 
-exports.heartbeat_missed = lacking('amqplib cannot be made to fall silent');
+exports.heartbeat_missed = async (session) => {
+  const channel = await session.channel();
+  const queue = await session.sharedQueue(channel);
+  const silent = session.standingConsumer({ queue, heartbeat: 1, noAck: false });
+  send(channel, queue, 'held');
+  equal(await silent.wait(1), ['held'], 'message of the silent consumer');
+  const inbox = await Inbox.open(channel, queue);
+  equal(await inbox.bodies(1), ['held'], 'message of the other consumer');
+  equal(inbox.redelivered(), [true], 'redelivered');
+};
 
 exports.update_secret = async (session) => {
   const connection = await session.connect();
@@ -119,7 +128,7 @@ exports.graceful_shutdown = async (session) => {
   const connection = await session.connect();
   await roundTrip(session, connection);
   const closed = once(connection, 'close');
-  session.ask("stop");
+  session.ask('stop');
   const [reason] = await closed;
   equal(
     { code: reason?.code, text: reason && replyText(reason) },

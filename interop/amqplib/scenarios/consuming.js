@@ -1,8 +1,6 @@
 'use strict';
 
-const { Inbox, awaitReady, body, channelError, drain, equal, send, take } = require('../harness');
-
-const numbers = (count) => Array.from({ length: count }, (_, n) => String(n));
+const { Inbox, awaitReady, body, channelError, drain, equal, numerals, send, take } = require('../harness');
 
 /** Publishes five messages and takes them without acknowledging. */
 async function five(channel, queue) {
@@ -23,7 +21,7 @@ exports.consume_and_ack = async (session) => {
   const connection = await session.connect();
   const channel = await session.channel(connection);
   const queue = await session.queue(channel);
-  send(channel, queue, ...numbers(100));
+  send(channel, queue, ...numerals(100));
   const received = [];
   await new Promise((resolve) => {
     channel.consume(queue, (message) => {
@@ -35,7 +33,7 @@ exports.consume_and_ack = async (session) => {
   });
   equal(
     received,
-    numbers(100).map((_, n) => [n + 1, false, '', queue, n]),
+    numerals(100).map((_, n) => [n + 1, false, '', queue, n]),
     'deliveries',
   );
   await channel.close();
@@ -48,8 +46,8 @@ exports.no_ack = async (session) => {
   const queue = await session.queue(channel);
   await channel.prefetch(1);
   const inbox = await Inbox.open(channel, queue, { noAck: true });
-  send(channel, queue, ...numbers(50));
-  equal(await inbox.bodies(50), numbers(50), 'messages');
+  send(channel, queue, ...numerals(50));
+  equal(await inbox.bodies(50), numerals(50), 'messages');
   await channel.close();
   equal(await drain(await session.channel(connection), queue), [], 'messages left');
 };
@@ -58,7 +56,7 @@ exports.prefetch = async (session) => {
   const channel = await session.channel();
   const queue = await session.queue(channel);
   await channel.prefetch(5);
-  send(channel, queue, ...numbers(20));
+  send(channel, queue, ...numerals(20));
   const first = await Inbox.open(channel, queue);
   await first.wait(5);
   await awaitReady(channel, queue, 15);
@@ -79,7 +77,7 @@ exports.prefetch_per_channel = async (session) => {
   const received = () => inboxes[0].messages.length + inboxes[1].messages.length;
   const until = (count) =>
     Promise.race(inboxes.map((inbox) => inbox.until(() => received() >= count)));
-  send(channel, queue, ...numbers(20));
+  send(channel, queue, ...numerals(20));
   await until(5);
   await awaitReady(channel, queue, 15);
   equal(received(), 5, 'held by the channel');
@@ -238,9 +236,9 @@ exports.round_robin = async (session) => {
   const queue = await session.queue(channel);
   const inboxes = [];
   for (let n = 0; n < 3; n++) inboxes.push(await Inbox.open(channel, queue, { noAck: true }));
-  send(channel, queue, ...numbers(30));
+  send(channel, queue, ...numerals(30));
   const shares = await Promise.all(inboxes.map((inbox) => inbox.bodies(10)));
-  const turns = [0, 1, 2].map((turn) => numbers(30).filter((text) => Number(text) % 3 === turn));
+  const turns = [0, 1, 2].map((turn) => numerals(30).filter((text) => Number(text) % 3 === turn));
   equal(shares.sort(), turns.sort(), 'turns');
 };
 
@@ -251,7 +249,7 @@ exports.consumer_priority = async (session) => {
   const usual = await Inbox.open(channel, queue);
   await channel.prefetch(3);
   const high = await Inbox.open(channel, queue, { priority: 10 });
-  send(channel, queue, ...numbers(10));
+  send(channel, queue, ...numerals(10));
   equal(await high.bodies(3), ['0', '1', '2'], 'high priority, until its prefetch');
   equal(await usual.bodies(7), ['3', '4', '5', '6', '7', '8', '9'], 'usual priority');
   equal(await low.bodies(), [], 'low priority');

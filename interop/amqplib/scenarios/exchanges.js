@@ -1,6 +1,6 @@
 'use strict';
 
-const { body, channelError, drain, equal, send } = require('../harness');
+const { Inbox, body, channelError, drain, equal, numbers, numerals, send } = require('../harness');
 
 function publish(channel, exchange, key, text = key, options = {}) {
   channel.publish(exchange, key, Buffer.from(text), options);
@@ -227,6 +227,106 @@ exports.unbind = async (session) => {
   await channel.unbindQueue(queue, exchange, 'never bound', blue);
   for (const colour of ['red', 'blue']) publish(channel, exchange, '', colour, { headers: { colour } });
   equal(await drain(channel, queue), ['blue'], 'messages');
+};
+
+/** Consumers of as many queues as there are keys, each bound with its key. */
+async function boundInboxes(session, channel, exchange, ...keys) {
+  const inboxes = [];
+  for (const [n, key] of keys.entries()) {
+    const queue = await session.queue(channel, `${exchange}-${n}`);
+    await channel.bindQueue(queue, exchange, key);
+    inboxes.push(await Inbox.open(channel, queue, { noAck: true }));
+  }
+  return inboxes;
+}
+
+/** Publishes messages of a key and headers, and returns for each the place of the one inbox that it came to. */
+async function spread(channel, exchange, inboxes, messages) {
+  const before = inboxes.map((inbox) => inbox.messages.length);
+  messages.forEach(({ key, headers }, n) => publish(channel, exchange, key, String(n), { headers }));
+  const arrived = () => inboxes.flatMap((inbox, place) => inbox.messages.slice(before[place]));
+  const enough = () => arrived().length >= messages.length;
+  await Promise.race(inboxes.map((inbox) => inbox.until(enough)));
+  const arrivals = arrived().map((message) => Number(body(message)));
+  equal(arrivals.sort((a, b) => a - b), numbers(messages.length), 'messages that arrived');
+  const places = [];
+  for (const [place, inbox] of inboxes.entries()) {
+    for (const message of inbox.messages.slice(before[place])) places[Number(body(message))] = place;
+  }
+  return places;
+}
+
+const shares = (places, count) => numbers(count).map((place) => places.filter((other) => other === place).length);
+
+exports.consistent_hash_exchange = async (session) => {
+  const channel = await session.channel();
+  const byKey = await session.exchange(channel, 'x-consistent-hash', 'by-key');
+  const weighted = await boundInboxes(session, channel, byKey, '1', '1', '4');
+  const messages = numbers(1000).map((n) => ({ key: `key-${n}` }));
+  const places = await spread(channel, byKey, weighted, messages);
+  const [light, other, heavy] = shares(places, 3);
+  equal(light > 0 && other > 0, true, `every queue got some of ${light}, ${other}, ${heavy}`);
+  equal(heavy > light && heavy > other, true, `the weight 4 got most of ${light}, ${other}, ${heavy}`);
+  equal(await spread(channel, byKey, weighted, messages), places, 'places of the same keys again');
+
+  const options = { arguments: { 'hash-header': 'customer' } };
+  const byHeader = await session.exchange(channel, 'x-consistent-hash', 'by-header', options);
+  const equals = await boundInboxes(session, channel, byHeader, '1', '1', '1');
+  const orders = numbers(400).map((n) => ({ key: `key-${n}`, headers: { customer: String(n % 100) } }));
+  const placesOfOrders = await spread(channel, byHeader, equals, orders);
+  equal(shares(placesOfOrders, 3).includes(0), false, 'a queue got nothing by header');
+  equal(placesOfOrders, orders.map((_, n) => placesOfOrders[n % 100]), 'places of the same headers');
+};
+
+exports.modulus_hash_exchange = async (session) => {
+  const channel = await session.channel();
+  const exchange = await session.exchange(channel, 'x-modulus-hash');
+  const inboxes = await boundInboxes(session, channel, exchange, '', '', '');
+  const messages = numbers(200).map((n) => ({ key: `key-${n}` }));
+  const places = await spread(channel, exchange, inboxes, messages);
+  equal(shares(places, 3).includes(0), false, 'a queue got nothing');
+  equal(await spread(channel, exchange, inboxes, messages), places, 'places of the same keys again');
+};
+
+exports.random_exchange = async (session) => {
+  const channel = await session.channel();
+  const exchange = await session.exchange(channel, 'x-random');
+  const inboxes = await boundInboxes(session, channel, exchange, '', '', '');
+  const places = await spread(channel, exchange, inboxes, Array(200).fill({ key: 'one key' }));
+  equal(shares(places, 3).includes(0), false, 'a queue got nothing');
+};
+
+exports.recent_history_exchange = async (session) => {
+  const channel = await session.channel();
+  const options = { arguments: { 'x-recent-history-length': 5 } };
+  const exchange = await session.exchange(channel, 'x-recent-history', 'exchange', options);
+  for (const text of numerals(8)) publish(channel, exchange, `key-${text}`, text);
+  const [late] = await boundInboxes(session, channel, exchange, '');
+  publish(channel, exchange, '', 'afterwards');
+  equal(await late.bodies(6), ['3', '4', '5', '6', '7', 'afterwards'], 'messages of a queue bound late');
+};
+
+exports.delayed_exchange = async (session) => {
+  const channel = await session.channel();
+  const options = { arguments: { 'x-delayed-type': 'direct' } };
+  const exchange = await session.exchange(channel, 'x-delayed-message', 'exchange', options);
+  const queue = await session.queue(channel);
+  await channel.bindQueue(queue, exchange, 'key');
+  const arrivals = [];
+  const published = performance.now();
+  await new Promise((resolve) => {
+    const onMessage = (message) => {
+      arrivals.push({ delay: Number(body(message)), after: performance.now() - published });
+      if (arrivals.length === 4) resolve();
+    };
+    channel.consume(queue, onMessage, { noAck: true });
+    publish(channel, exchange, 'another key', 'stray', { headers: { 'x-delay': 1 } });
+    for (const delay of [300, 100, 200, 0]) {
+      publish(channel, exchange, 'key', String(delay), { headers: { 'x-delay': delay } });
+    }
+  });
+  equal(arrivals.map(({ delay }) => delay), [0, 100, 200, 300], 'messages in the order of their delays');
+  equal(arrivals.filter(({ delay, after }) => after < delay), [], 'messages before their time');
 };
 
 exports.sender_selected_keys = async (session) => {

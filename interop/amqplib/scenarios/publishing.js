@@ -1,8 +1,9 @@
 'use strict';
 
 const { once } = require('node:events');
+const { setTimeout: delay } = require('node:timers/promises');
 const { promisify } = require('node:util');
-const { awaitReady, body, channelError, drain, equal, send } = require('../harness');
+const { Inbox, awaitReady, body, channelError, drain, equal, eventually, numerals, send } = require('../harness');
 
 exports.publisher_confirms = async (session) => {
   const channel = await session.confirmChannel();
@@ -72,6 +73,55 @@ exports.return_before_confirm = async (session) => {
   }
   equal(events.length, 40, 'returns and confirms');
   equal((await drain(channel, queue)).length, 20, 'routed messages');
+};
+
+exports.nacked_publish = async (session) => {
+  const channel = await session.confirmChannel();
+  const queue = await session.queue(channel, 'queue', { maxLength: 3, arguments: { 'x-overflow': 'reject-publish' } });
+  const sendAndAwait = promisify(channel.sendToQueue.bind(channel));
+  // One at a time: RabbitMQ 3.10 forgets some nacks of messages that it refuses at the same time.
+  const outcomes = [];
+  for (const text of numerals(6)) {
+    const outcome = await sendAndAwait(queue, Buffer.from(text), {}).catch((refusal) => refusal.message);
+    outcomes.push(outcome);
+  }
+  const nacked = 'message nacked';
+  equal(outcomes, [undefined, undefined, undefined, nacked, nacked, nacked], 'confirms and nacks');
+  equal(await drain(channel, queue), ['0', '1', '2'], 'messages in the queue');
+};
+
+exports.connection_blocked = async (session) => {
+  const [connection, observer] = [await session.connect(), await session.channel()];
+  const queue = await session.sharedQueue(observer);
+  const inbox = await Inbox.open(observer, queue, { noAck: true });
+  const publisher = await session.channel(connection);
+  const told = [];
+  connection.on('blocked', (reason) => told.push(reason));
+  connection.on('unblocked', () => told.push('unblocked'));
+  const sent = [];
+  const publish = (text) => {
+    send(publisher, queue, text);
+    sent.push(text);
+  };
+  // The broker tells it only to those who publish.
+  const isTold = () => {
+    if (told.length === 0) publish('before');
+    return told.length > 0;
+  };
+  session.ask('block');
+  try {
+    await eventually(isTold, 'the client is told that it is blocked', 20);
+    equal(told, ['low on memory'], 'reason');
+    publish('while blocked');
+    await delay(300);
+    equal((await inbox.bodies()).includes('while blocked'), false, 'arrived while the publisher was blocked');
+  } finally {
+    session.ask('unblock');
+  }
+  equal(await inbox.bodies(sent.length), sent, 'messages after that');
+  publish('afterwards');
+  equal(await inbox.bodies(sent.length), sent, 'messages once unblocked');
+  equal(told, ['low on memory', 'unblocked'], 'what the client is told');
 };
 
 exports.user_id = async (session) => {

@@ -1,6 +1,6 @@
 'use strict';
 
-const { Inbox, awaitReady, body, channelError, drain, equal, eventually, send } = require('../harness');
+const { Inbox, awaitReady, body, channelError, drain, equal, eventually, numerals, send } = require('../harness');
 
 exports.queue_declare = async (session) => {
   const channel = await session.channel();
@@ -106,6 +106,142 @@ async function exists(connection, queue) {
     () => false,
   );
 }
+
+exports.message_ttl = async (session) => {
+  const connection = await session.connect();
+  const channel = await session.confirmChannel(connection);
+  const brief = await session.queue(channel, 'brief', { messageTtl: 150 });
+  const lasting = await session.queue(channel, 'lasting', { messageTtl: 60000 });
+  const started = performance.now();
+  const isOver = () => performance.now() - started >= 150;
+  for (const [queue, expiration] of [
+    [brief, undefined],
+    [brief, 60000],
+    [lasting, 150],
+    [lasting, 60000],
+    [lasting, undefined],
+  ]) {
+    channel.sendToQueue(queue, Buffer.from(`expiration ${expiration}`), { expiration });
+  }
+  await channel.waitForConfirms();
+  await awaitReady(channel, lasting, 2);
+  equal(isOver(), true, "the message's expiration has passed");
+  await awaitReady(channel, brief, 0);
+  equal(isOver(), true, "the queue's TTL has passed");
+  equal(await drain(channel, lasting), ['expiration 60000', 'expiration undefined'], 'younger messages');
+  for (const [expiration, problem] of [
+    ['soon', 'no_integer'],
+    ['10s', '{leftover_string,"s"}'],
+  ]) {
+    const wrong = await session.channel(connection);
+    const text = `PRECONDITION_FAILED - invalid expiration '${expiration}': ${problem}`;
+    await channelError(wrong, 406, text, () => wrong.sendToQueue(lasting, Buffer.alloc(0), { expiration }));
+  }
+};
+
+/** A passive declare would count as use of the queue, so a mandatory message asks whether it is there. */
+function isReached(channel, queue) {
+  let reached = true;
+  const onReturn = () => {
+    reached = false;
+  };
+  channel.once('return', onReturn);
+  return new Promise((resolve) => {
+    channel.sendToQueue(queue, Buffer.alloc(0), { mandatory: true }, () => {
+      channel.off('return', onReturn);
+      resolve(reached);
+    });
+  });
+}
+
+exports.queue_expires = async (session) => {
+  const connection = await session.connect();
+  const channel = await session.confirmChannel(connection);
+  const consumed = await session.queue(channel, 'consumed', { expires: 200 });
+  const inbox = await Inbox.open(channel, consumed, { noAck: true });
+  const started = performance.now();
+  const unused = await session.queue(channel, 'unused', { expires: 200 });
+  await eventually(async () => !(await isReached(channel, unused)), 'the unused queue is gone');
+  equal(performance.now() - started >= 200, true, 'its time has passed');
+  send(channel, consumed, 'still here');
+  equal(await inbox.bodies(1), ['still here'], 'messages of the queue with a consumer');
+  await channel.cancel(inbox.tag);
+  await eventually(async () => !(await isReached(channel, consumed)), 'the queue without its consumer is gone');
+};
+
+exports.max_length = async (session) => {
+  const channel = await session.channel();
+  const byCount = await session.queue(channel, 'count', { maxLength: 3 });
+  send(channel, byCount, '1', '2', '3', '4', '5');
+  equal(await drain(channel, byCount), ['3', '4', '5'], 'the last three messages');
+  const byBytes = await session.queue(channel, 'bytes', { arguments: { 'x-max-length-bytes': 10 } });
+  send(channel, byBytes, 'aaaa', 'bbbb', 'cccccc', 'dddd');
+  equal(await drain(channel, byBytes), ['cccccc', 'dddd'], 'the last ten bytes');
+};
+
+exports.priority_queue = async (session) => {
+  const channel = await session.channel();
+  const queue = await session.queue(channel, 'queue', { maxPriority: 10 });
+  for (const [n, priority] of [undefined, 5, 0, 10, 255, 1, 5, 11, 9, undefined].entries()) {
+    channel.sendToQueue(queue, Buffer.from(`${n} of ${priority}`), { priority });
+  }
+  equal(
+    await drain(channel, queue),
+    [
+      '3 of 10',
+      '4 of 255',
+      '7 of 11',
+      '8 of 9',
+      '1 of 5',
+      '6 of 5',
+      '5 of 1',
+      '0 of undefined',
+      '2 of 0',
+      '9 of undefined',
+    ],
+    'messages by priority',
+  );
+};
+
+exports.single_active_consumer = async (session) => {
+  const publisher = await session.channel();
+  const queue = await session.sharedQueue(publisher, 'queue', { arguments: { 'x-single-active-consumer': true } });
+  const [active, other] = [await session.channel(), await session.channel()];
+  const first = await Inbox.open(active, queue);
+  const [second, third] = [await Inbox.open(other, queue), await Inbox.open(other, queue)];
+  send(publisher, queue, ...numerals(5));
+  const messages = await first.wait(5);
+  equal(messages.map(body), numerals(5), 'messages of the first consumer');
+  active.ack(messages[3], true);
+  await active.close();
+  send(publisher, queue, '5');
+  equal(await second.bodies(2), ['4', '5'], 'messages of the next consumer');
+  equal(second.redelivered(), [true, false], 'redelivered');
+  await other.cancel(second.tag);
+  send(publisher, queue, '6');
+  equal(await third.bodies(1), ['6'], 'messages of the last consumer');
+  equal([first.messages.length, second.messages.length], [5, 2], 'messages of the others');
+};
+
+exports.quorum_queue = async (session) => {
+  const channel = await session.channel();
+  const dead = await session.queue(channel, 'dead');
+  const queue = await session.sharedQueue(channel, 'queue', {
+    durable: true,
+    deadLetterExchange: '',
+    deadLetterRoutingKey: dead,
+    arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': 2 },
+  });
+  const inbox = await Inbox.open(channel, queue);
+  send(channel, queue, 'poison');
+  for (let n = 1; n <= 3; n++) channel.nack((await inbox.wait(n)).at(-1));
+  const [letter] = await (await Inbox.open(channel, dead)).wait(1);
+  const counts = inbox.messages.map((message) => message.properties.headers['x-delivery-count']);
+  equal(counts, [undefined, 1, 2], 'x-delivery-count of the deliveries');
+  equal(inbox.redelivered(), [false, true, true], 'redelivered');
+  const [death] = letter.properties.headers['x-death'];
+  equal([body(letter), death.reason, death.queue], ['poison', 'delivery_limit', queue], 'dead letter');
+};
 
 exports.long_and_unicode_names = async (session) => {
   const channel = await session.channel();

@@ -39,4 +39,8 @@ class Amqplib(NodeClient):
         return ["node", INTEROP / "tutorials" / self.name / f"{program}.js"]
 
 
-CLIENTS = (Amqplib(),)
+class CloudAmqp(NodeClient):
+    name = "cloudamqp"
+
+
+CLIENTS = (Amqplib(), CloudAmqp())

@@ -13,7 +13,7 @@ async function main() {
   const connection = await connect();
   const channel = await connection.createChannel();
   closeOnInterrupt(connection, channel);
-  await channel.assertQueue('rpc_queue', { durable: false });
+  await channel.assertQueue('rpc_queue', { durable: true, arguments: { 'x-queue-type': 'quorum' } });
   await channel.prefetch(1);
   console.log(' [x] Waiting for RPC requests');
   await channel.consume('rpc_queue', (request) => {

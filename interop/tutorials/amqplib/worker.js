@@ -11,7 +11,7 @@ async function main() {
   const connection = await connect();
   const channel = await connection.createChannel();
   closeOnInterrupt(connection, channel);
-  await channel.assertQueue('task_queue', { durable: true });
+  await channel.assertQueue('task_queue', { durable: true, arguments: { 'x-queue-type': 'quorum' } });
   // No second task for a worker that has not acknowledged its first.
   await channel.prefetch(1);
   console.log(' [*] Waiting for messages. To exit press CTRL+C');

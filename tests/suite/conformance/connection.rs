@@ -424,7 +424,7 @@ fn a_silent_client_is_dropped_after_two_missed_heartbeats_and_hears_heartbeats_u
     }
     let lived = before.elapsed();
     assert!(lived > Duration::from_millis(1400) && lived < Duration::from_secs(5), "dropped after {lived:?}");
-    assert!(heartbeats >= 2, "one each half interval, {heartbeats} came in {lived:?}");
+    assert!(heartbeats >= 3, "one each half interval, {heartbeats} came in {lived:?}");
 }
 
 #[test]

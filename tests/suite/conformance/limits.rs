@@ -222,6 +222,20 @@ fn a_publisher_is_blocked_while_less_of_the_disk_is_free_than_is_asked_for() {
 }
 
 #[test]
+fn the_publish_for_which_a_client_is_blocked_waits_like_those_after_it() {
+    let broker = own_broker!(Launch::new().limit("memory_high_watermark", 0));
+    broker.wait_for_log(&["memory", "alarm set"]);
+    let mut publisher = Login::new().connect(broker.address);
+    let mut observer = Login::new().connect(broker.address);
+    observer.call(1, &queue_declare("q"));
+    publisher.publish(1, "", "q", "waits");
+    assert_eq!(publisher.expect(0, "connection.blocked").text("reason"), "low on memory");
+    for _ in 0..3 {
+        observer.expect_counts(1, "q", (0, 0));
+    }
+}
+
+#[test]
 fn a_blocked_publisher_may_close_and_is_not_taken_for_dead() {
     let broker = own_broker!(Launch::new().limit("memory_high_watermark", 0));
     broker.wait_for_log(&["memory", "alarm set"]);

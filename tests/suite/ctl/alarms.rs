@@ -19,6 +19,7 @@ fn an_alarm_raised_by_hand_blocks_publishers_until_it_is_cleared() {
     assert_eq!(list(&broker, &["list_connections", "state"]), json!([{"state": "blocked"}]));
     ctl(&broker, &["-q", "clear_alarm", "disk"]).printed("");
     peer.expect(0, "connection.unblocked");
+    peer.expect_counts(1, "q", (1, 0));
     ctl(&broker, &["set_alarm", "time"]).failed(64, "time");
 }
 
