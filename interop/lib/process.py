@@ -23,7 +23,7 @@ class LineProcess:
             self._process = subprocess.Popen(
                 command,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -54,6 +54,10 @@ class LineProcess:
             raise Ended(f"ended with status {self.wait()}")
         return line
 
+    def write(self, text):
+        self._process.stdin.write(text)
+        self._process.stdin.flush()
+
     def wait(self):
         try:
             return self._process.wait(END_TIMEOUT_S)
@@ -71,3 +75,4 @@ class LineProcess:
         self._process.wait()
         self._reader.join()
         self._process.stdout.close()
+        self._process.stdin.close()
