@@ -1,5 +1,6 @@
 """docs/interop.md: which client was tried with what, as a run of everything found it."""
 
+from .clients import Missing
 from .report import FAILED, LACKING, NOT_IN_BROKER, PASSED
 from .scenarios import NOT_IN_RABBITMQ
 
@@ -15,6 +16,13 @@ pass on RabbitMQ 3.10.8 too (`interop/run --broker rabbitmq`), but for those und
 SIGNS = {PASSED: "ok", LACKING: "–", FAILED: "**fails**", NOT_IN_BROKER: "–"}
 
 
+def version(client):
+    try:
+        return client.version()
+    except Missing:
+        return "not installed"
+
+
 def write(path, clients, names, results):
     """The page, for these clients and scenarios, from the results of a whole run."""
     cells = {(result.suite, result.name): result for result in results}
@@ -23,7 +31,7 @@ def write(path, clients, names, results):
         own = [result for result in results if result.suite == client.name]
         lacking = sum(result.status == LACKING for result in own)
         passed = sum(result.status == PASSED for result in own)
-        lines.append(f"| {client.name} | {client.version()} | {passed} of {len(own) - lacking} |")
+        lines.append(f"| {client.name} | {version(client)} | {passed} of {len(own) - lacking} |")
     lines += ["", "## Scenarios", ""]
     lines.append("| | " + " | ".join(client.name for client in clients) + " |")
     lines.append("| --- |" + " --- |" * len(clients))

@@ -205,7 +205,7 @@ def logs(system):
 
 
 @example
-def rpc(system):
+def rpc_workers(system):
     """Throughput grows with the workers, at least up to the processors, and each has its share."""
     milliseconds, outstanding = 2000, 20
     workers, rates = [], {}

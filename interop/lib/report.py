@@ -34,7 +34,7 @@ class Report:
         with self._lock:
             self.results.append(result)
             print(f"{result.suite:<21} {result.name:<32} {result.status:<6} {result.seconds:7.2f} s", flush=True)
-            if result.status == FAILED:
+            if result.message and result.status in (FAILED, PASSED):
                 print(f"    {result.message}", flush=True)
 
     def count(self, status):

@@ -14,7 +14,7 @@ function charge(order, attempt) {
 
 /** How often the message was rejected before, which the broker keeps in its headers. */
 function rejections(message) {
-  const deaths = message.properties.headers['x-death'] ?? [];
+  const deaths = message.properties.headers?.['x-death'] ?? [];
   const own = deaths.find((death) => death.queue === 'payment' && death.reason === 'rejected');
   return own ? own.count : 0;
 }

@@ -44,6 +44,8 @@ class Client:
     name = None
     # The files, as patterns in the folder, on which what is installed depends.
     inputs = ()
+    # How the names of its programs end.
+    suffix = ""
     # Whether interop/tutorials has programs for it.
     has_tutorials = False
     # Whether it plays the scenarios that are named after it and no others.
@@ -71,9 +73,13 @@ class Client:
         """The command that plays these scenarios."""
         raise NotImplementedError
 
+    def run_file(self, path):
+        """The command of a program in a file, for languages that run files as they are."""
+        raise NotImplementedError
+
     def tutorial_command(self, program):
         """The command of a program of interop/tutorials, without its arguments."""
-        raise NotImplementedError
+        return self.run_file(INTEROP / "tutorials" / self.name / f"{program}{self.suffix}")
 
     def environment(self):
         """What the commands need in their environment."""

@@ -3,11 +3,11 @@
 import json
 import shutil
 
-from ..paths import INTEROP
 from .base import Client, need, run_tool
 
 
 class NodeClient(Client):
+    suffix = ".js"
     inputs = ("package.json", "package-lock.json")
 
     def version(self):
@@ -24,8 +24,11 @@ class NodeClient(Client):
             shutil.copy(self.folder / name, self.installed)
         run_tool(self.name, ["npm", "ci", "--no-audit", "--no-fund"], cwd=self.installed)
 
+    def run_file(self, path):
+        return ["node", path]
+
     def command(self, scenarios):
-        return ["node", self.folder / "run.js", *scenarios]
+        return [*self.run_file(self.folder / "run.js"), *scenarios]
 
     def environment(self):
         return {"NODE_PATH": str(self.installed / "node_modules")}
@@ -34,9 +37,6 @@ class NodeClient(Client):
 class Amqplib(NodeClient):
     name = "amqplib"
     has_tutorials = True
-
-    def tutorial_command(self, program):
-        return ["node", INTEROP / "tutorials" / self.name / f"{program}.js"]
 
 
 class CloudAmqp(NodeClient):

@@ -1,6 +1,5 @@
 """Clients in PHP, as Debian has them: they are on PHP's include path."""
 
-from ..paths import INTEROP
 from .base import Client, debian_package, need
 
 PACKAGES = ("php-amqplib", "php-mbstring")
@@ -11,6 +10,7 @@ OPTIONS = ("-d", "display_errors=stderr", "-d", "memory_limit=512M")
 
 class PhpAmqplib(Client):
     name = "php-amqplib"
+    suffix = ".php"
     has_tutorials = True
 
     def version(self):
@@ -25,10 +25,10 @@ class PhpAmqplib(Client):
         """Nothing beyond Debian's packages."""
 
     def command(self, scenarios):
-        return ["php", *OPTIONS, self.folder / "run.php", *scenarios]
+        return [*self.run_file(self.folder / "run.php"), *scenarios]
 
-    def tutorial_command(self, program):
-        return ["php", *OPTIONS, INTEROP / "tutorials" / self.name / f"{program}.php"]
+    def run_file(self, path):
+        return ["php", *OPTIONS, path]
 
 
 CLIENTS = (PhpAmqplib(),)

@@ -3,11 +3,11 @@
 import importlib.util
 import sys
 
-from ..paths import INTEROP
 from .base import Client, Missing, run_tool
 
 
 class PythonClient(Client):
+    suffix = ".py"
     inputs = ("requirements.txt",)
     # The oldest Python that the client takes.
     oldest = (3, 9)
@@ -28,8 +28,11 @@ class PythonClient(Client):
         requirements = self.folder / "requirements.txt"
         run_tool(self.name, [self._python(), "-m", "pip", "install", "--quiet", "--requirement", requirements])
 
+    def run_file(self, path):
+        return [self._python(), path]
+
     def command(self, scenarios):
-        return [self._python(), self.folder / "run.py", *scenarios]
+        return [*self.run_file(self.folder / "run.py"), *scenarios]
 
     def environment(self):
         return {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -41,9 +44,6 @@ class PythonClient(Client):
 class Pika(PythonClient):
     name = "pika"
     has_tutorials = True
-
-    def tutorial_command(self, program):
-        return [self._python(), INTEROP / "tutorials" / self.name / f"{program}.py"]
 
 
 class AioPika(PythonClient):

@@ -1,11 +1,11 @@
 """Clients in Ruby, as Debian has them: they are found where Debian puts them."""
 
-from ..paths import INTEROP
 from .base import Client, debian_package, need
 
 
 class Bunny(Client):
     name = "bunny"
+    suffix = ".rb"
     has_tutorials = True
 
     def version(self):
@@ -19,10 +19,10 @@ class Bunny(Client):
         """Nothing beyond Debian's package."""
 
     def command(self, scenarios):
-        return ["ruby", self.folder / "run.rb", *scenarios]
+        return [*self.run_file(self.folder / "run.rb"), *scenarios]
 
-    def tutorial_command(self, program):
-        return ["ruby", INTEROP / "tutorials" / self.name / f"{program}.rb"]
+    def run_file(self, path):
+        return ["ruby", path]
 
 
 CLIENTS = (Bunny(),)
