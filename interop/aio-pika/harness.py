@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 import uuid
@@ -10,73 +9,26 @@ import uuid
 import aio_pika
 from aio_pika import Message
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from playing import SCENARIO_TIMEOUT_S, equal, report, where
 
-SCENARIO_TIMEOUT_S = 45
 CLEANUP_TIMEOUT_S = 10
 RECONNECT_TIMEOUT_S = 40
 
-_registry = {}
 
-
-def scenario(function):
-    """Registers a coroutine function of one argument, a `Session`, under its name."""
-    _registry[function.__name__] = function
-    return function
-
-
-class Lacking(Exception):
-    """The client offers no way to do this; the message says what is missing."""
-
-
-def lacking(name, reason):
-    async def refuse(_session):
-        raise Lacking(reason)
-
-    _registry[name] = refuse
-
-
-def report(name, event, **details):
-    print(json.dumps({"scenario": name, "event": event, **details}), flush=True)
-
-
-def play(name, url):
-    report(name, "started")
-    started = time.monotonic()
-    try:
-        asyncio.run(play_scenario(name, url))
-    except Lacking as lack:
-        report(name, "lacking", message=str(lack))
-    except Exception as error:  # whatever a scenario raises is its result
-        message = str(error) if isinstance(error, AssertionError) else repr(error)
-        report(name, "failed", seconds=time.monotonic() - started, message=message + where(error))
-    else:
-        report(name, "passed", seconds=time.monotonic() - started)
-
-
-async def play_scenario(name, url):
-    if name not in _registry:
-        raise AssertionError("the client has no such scenario")
+async def play_scenario(function, name, url):
     async with Session(name, url) as session:
         deadline = asyncio.timeout(SCENARIO_TIMEOUT_S)
         try:
             async with deadline:
-                await _registry[name](session)
+                await function(session)
         except TimeoutError as timeout:
             if not deadline.expired():
                 raise
             raise AssertionError(f"not done after {SCENARIO_TIMEOUT_S} s{where(timeout.__context__)}") from timeout
 
 
-def where(error):
-    """The scenario's own line that raised, the innermost one."""
-    place = ""
-    traceback = error.__traceback__ if error else None
-    while traceback:
-        path = traceback.tb_frame.f_code.co_filename
-        if "/scenarios/" in path:
-            place = f" ({path.rsplit('/', 1)[1]}:{traceback.tb_lineno})"
-        traceback = traceback.tb_next
-    return place
+def run(function, name, url):
+    asyncio.run(play_scenario(function, name, url))
 
 
 class Session:
@@ -243,11 +195,6 @@ def in_thread(coroutine):
             return await coroutine
 
     return asyncio.create_task(asyncio.to_thread(asyncio.run, bounded()))
-
-
-def equal(actual, expected, what):
-    if actual != expected:
-        raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
 
 
 @contextlib.contextmanager

@@ -13,65 +13,18 @@ import uuid
 from pathlib import Path
 
 from kombu import Connection, Queue
+from playing import deadline, equal
 from tasks import SETTINGS, application
 
-SCENARIO_TIMEOUT_S = 45
 BACKGROUND_TIMEOUT_S = 10
 
 # Workers that do not look for each other when they start, which takes them a second.
 ALONE = ("--without-mingle", "--without-gossip")
 
-_registry = {}
 
-
-def scenario(function):
-    """Registers a function of one argument, a `Session`, under its name."""
-    _registry[function.__name__] = function
-    return function
-
-
-def report(name, event, **details):
-    print(json.dumps({"scenario": name, "event": event, **details}), flush=True)
-
-
-def play(name, url):
-    report(name, "started")
-    started = time.monotonic()
-    try:
-        if name not in _registry:
-            raise AssertionError("the client has no such scenario")
-        with deadline(SCENARIO_TIMEOUT_S), Session(name, url) as session:
-            _registry[name](session)
-    except Exception as error:  # whatever a scenario raises is its result
-        message = str(error) if isinstance(error, AssertionError) else repr(error)
-        report(name, "failed", seconds=time.monotonic() - started, message=message + where(error))
-    else:
-        report(name, "passed", seconds=time.monotonic() - started)
-
-
-def where(error):
-    """The scenario's own line that raised, the innermost one."""
-    place = ""
-    traceback = error.__traceback__
-    while traceback:
-        path = traceback.tb_frame.f_code.co_filename
-        if "/scenarios/" in path:
-            place = f" ({path.rsplit('/', 1)[1]}:{traceback.tb_lineno})"
-        traceback = traceback.tb_next
-    return place
-
-
-@contextlib.contextmanager
-def deadline(seconds):
-    def expire(_signal, _frame):
-        raise AssertionError(f"not done after {seconds} s")
-
-    signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+def run(function, name, url):
+    with deadline(), Session(name, url) as session:
+        function(session)
 
 
 class Session:
@@ -203,11 +156,6 @@ class Worker:
             if f"{self.name} ready." in line:
                 self._ready.set()
         self._ready.set()
-
-
-def equal(actual, expected, what):
-    if actual != expected:
-        raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
 
 
 def eventually(question, expected, what):

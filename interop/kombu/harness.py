@@ -1,8 +1,6 @@
 """What every scenario needs: a registry, a deadline, connections that are closed behind it, and exact comparisons."""
 
 import contextlib
-import json
-import signal
 import threading
 import time
 import uuid
@@ -12,74 +10,14 @@ from amqp.exceptions import AMQPError, ChannelError, ConnectionError
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
 from kombu.mixins import ConsumerProducerMixin
+from playing import deadline, equal, report
 
-SCENARIO_TIMEOUT_S = 45
 BACKGROUND_TIMEOUT_S = 10
 
-_registry = {}
 
-
-def scenario(function):
-    """Registers a function of one argument, a `Session`, under its name."""
-    _registry[function.__name__] = function
-    return function
-
-
-class Lacking(Exception):
-    """The client offers no way to do this; the message says what is missing."""
-
-
-def lacking(name, reason):
-    def refuse(_session):
-        raise Lacking(reason)
-
-    _registry[name] = refuse
-
-
-def report(name, event, **details):
-    print(json.dumps({"scenario": name, "event": event, **details}), flush=True)
-
-
-def play(name, url):
-    report(name, "started")
-    started = time.monotonic()
-    try:
-        if name not in _registry:
-            raise AssertionError("the client has no such scenario")
-        with deadline(SCENARIO_TIMEOUT_S), Session(name, url) as session:
-            _registry[name](session)
-    except Lacking as lack:
-        report(name, "lacking", message=str(lack))
-    except Exception as error:  # whatever a scenario raises is its result
-        message = str(error) if isinstance(error, AssertionError) else repr(error)
-        report(name, "failed", seconds=time.monotonic() - started, message=message + where(error))
-    else:
-        report(name, "passed", seconds=time.monotonic() - started)
-
-
-def where(error):
-    """The scenario's own line that raised, the innermost one."""
-    place = ""
-    traceback = error.__traceback__
-    while traceback:
-        path = traceback.tb_frame.f_code.co_filename
-        if "/scenarios/" in path:
-            place = f" ({path.rsplit('/', 1)[1]}:{traceback.tb_lineno})"
-        traceback = traceback.tb_next
-    return place
-
-
-@contextlib.contextmanager
-def deadline(seconds):
-    def expire(_signal, _frame):
-        raise AssertionError(f"not done after {seconds} s")
-
-    signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+def run(function, name, url):
+    with deadline(), Session(name, url) as session:
+        function(session)
 
 
 class Session:
@@ -260,11 +198,6 @@ def no_queue(name):
 
 def no_exchange(name):
     return f"NOT_FOUND - no exchange '{name}' in vhost '/'"
-
-
-def equal(actual, expected, what):
-    if actual != expected:
-        raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
 
 
 @contextlib.contextmanager

@@ -1,81 +1,19 @@
 """What every scenario needs: a registry, a deadline, connections that are closed behind it, and exact comparisons."""
 
 import contextlib
-import json
-import signal
 import time
 import uuid
 
 import pika
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
+from playing import deadline, equal, report
 
-SCENARIO_TIMEOUT_S = 45
 RECONNECT_TIMEOUT_S = 40
 
-_registry = {}
 
-
-def scenario(function):
-    """Registers a function of one argument, a `Session`, under its name."""
-    _registry[function.__name__] = function
-    return function
-
-
-class Lacking(Exception):
-    """The client offers no way to do this; the message says what is missing."""
-
-
-def lacking(name, reason):
-    def refuse(_session):
-        raise Lacking(reason)
-
-    _registry[name] = refuse
-
-
-def report(name, event, **details):
-    print(json.dumps({"scenario": name, "event": event, **details}), flush=True)
-
-
-def play(name, url):
-    report(name, "started")
-    started = time.monotonic()
-    try:
-        if name not in _registry:
-            raise AssertionError("the client has no such scenario")
-        with deadline(SCENARIO_TIMEOUT_S), Session(name, url) as session:
-            _registry[name](session)
-    except Lacking as lack:
-        report(name, "lacking", message=str(lack))
-    except Exception as error:  # whatever a scenario raises is its result
-        message = str(error) if isinstance(error, AssertionError) else repr(error)
-        report(name, "failed", seconds=time.monotonic() - started, message=message + where(error))
-    else:
-        report(name, "passed", seconds=time.monotonic() - started)
-
-
-def where(error):
-    """The scenario's own line that raised, the innermost one."""
-    place = ""
-    traceback = error.__traceback__
-    while traceback:
-        path = traceback.tb_frame.f_code.co_filename
-        if "/scenarios/" in path:
-            place = f" ({path.rsplit('/', 1)[1]}:{traceback.tb_lineno})"
-        traceback = traceback.tb_next
-    return place
-
-
-@contextlib.contextmanager
-def deadline(seconds):
-    def expire(_signal, _frame):
-        raise AssertionError(f"not done after {seconds} s")
-
-    signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+def run(function, name, url):
+    with deadline(), Session(name, url) as session:
+        function(session)
 
 
 class Session:
@@ -213,11 +151,6 @@ def await_ready(channel, queue, count):
         return channel.queue_declare(queue, passive=True).method.message_count
 
     eventually(lambda: ready() == count, channel.connection, f"{count} messages ready")
-
-
-def equal(actual, expected, what):
-    if actual != expected:
-        raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
 
 
 @contextlib.contextmanager

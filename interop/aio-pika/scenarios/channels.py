@@ -1,17 +1,7 @@
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource, ConnectionNotImplemented
-from harness import (
-    Inbox,
-    closes,
-    drain,
-    elsewhere,
-    equal,
-    lacking,
-    publish,
-    publish_to,
-    refused,
-    scenario,
-)
+from harness import Inbox, closes, drain, elsewhere, publish, publish_to, refused
+from playing import equal, lacking, scenario
 
 
 @scenario

@@ -4,7 +4,8 @@ import threading
 
 import aio_pika
 from aio_pika.exceptions import AMQPConnectionError, ConnectionClosed, ProbableAuthenticationError
-from harness import Inbox, await_ready, closing, drain, elsewhere, equal, in_thread, lacking, publish, refused, scenario
+from harness import Inbox, await_ready, closing, drain, elsewhere, in_thread, publish, refused
+from playing import equal, lacking, scenario
 from yarl import URL
 
 LOGIN_REFUSED = (

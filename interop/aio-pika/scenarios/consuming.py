@@ -2,17 +2,8 @@ import asyncio
 
 from aio_pika.exceptions import QueueEmpty
 from aiormq.exceptions import ChannelAccessRefused
-from harness import (
-    Inbox,
-    await_ready,
-    drain,
-    elsewhere,
-    equal,
-    publish,
-    refused,
-    scenario,
-    text,
-)
+from harness import Inbox, await_ready, drain, elsewhere, publish, refused, text
+from playing import equal, scenario
 
 
 async def five(channel, queue):

@@ -2,7 +2,8 @@ import time
 from datetime import datetime
 
 from aio_pika import Message
-from harness import Inbox, drain, equal, publish, scenario
+from harness import Inbox, drain, publish
+from playing import equal, scenario
 
 
 async def dying_queue(session, channel, dead, label="queue", **arguments):

@@ -4,7 +4,8 @@ import time
 from aio_pika import ExchangeType, Message
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from aiormq.exceptions import ChannelAccessRefused
-from harness import Inbox, drain, equal, eventually, publish, publish_to, refused, scenario
+from harness import Inbox, drain, eventually, publish, publish_to, refused
+from playing import equal, scenario
 
 
 @scenario

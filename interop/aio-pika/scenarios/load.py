@@ -3,7 +3,8 @@ import threading
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
-from harness import Inbox, await_ready, closing, elsewhere, equal, in_thread, publish, publish_to, scenario, text
+from harness import Inbox, await_ready, closing, elsewhere, in_thread, publish, publish_to, text
+from playing import equal, scenario
 
 PUBLISHERS = 8
 MESSAGES_EACH = 1000

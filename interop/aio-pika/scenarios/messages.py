@@ -4,7 +4,8 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 from aio_pika import DeliveryMode, Message
-from harness import Inbox, equal, scenario
+from harness import Inbox
+from playing import equal, scenario
 
 FRAME_MAX = 131072
 FRAME_OVERHEAD = 8

@@ -3,17 +3,8 @@ import asyncio
 from aio_pika import DeliveryMode, Message
 from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError, PublishError
 from aiormq import spec
-from harness import (
-    Inbox,
-    Log,
-    await_ready,
-    drain,
-    equal,
-    eventually,
-    publish,
-    refused,
-    scenario,
-)
+from harness import Inbox, Log, await_ready, drain, eventually, publish, refused
+from playing import equal, scenario
 from yarl import URL
 
 # The alarm is set and lifted by a command that has to start first.

@@ -2,20 +2,10 @@ import time
 
 from aio_pika import Message
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
-from aiormq.exceptions import ChannelLockedResource
 from aiormq import spec
-from harness import (
-    Inbox,
-    await_ready,
-    drain,
-    elsewhere,
-    equal,
-    eventually,
-    publish,
-    publish_to,
-    refused,
-    scenario,
-)
+from aiormq.exceptions import ChannelLockedResource
+from harness import Inbox, await_ready, drain, elsewhere, eventually, publish, publish_to, refused
+from playing import equal, scenario
 
 
 def counts(queue):

@@ -3,7 +3,8 @@ import asyncio
 from aio_pika import Message
 from aio_pika.exceptions import ChannelPreconditionFailed
 from aio_pika.patterns import JsonRPC
-from harness import Inbox, drain, elsewhere, equal, publish, refused, scenario
+from harness import Inbox, drain, elsewhere, publish, refused
+from playing import equal, scenario
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 

@@ -5,7 +5,8 @@ from datetime import datetime, timezone
 
 from celery import chord
 from celery.exceptions import TaskRevokedError
-from harness import equal, eventually, scenario
+from harness import eventually
+from playing import equal, scenario
 from tasks import RETRY_COUNTDOWN_S, add, clock, fail, flaky, pass_gate, run_number, shout, total
 
 RESULT_TIMEOUT_S = 20

@@ -4,16 +4,15 @@ from harness import (
     channel_error,
     connection_error,
     drain,
-    equal,
     no_exchange,
     no_queue,
     publish,
     receive,
     redelivered,
-    scenario,
     send,
 )
 from kombu import Exchange, Queue
+from playing import equal, scenario
 
 
 @scenario

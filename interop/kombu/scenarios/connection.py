@@ -4,8 +4,9 @@ import socket
 import traceback
 
 import amqp
-from harness import Inbox, connection_error, drain, equal, lacking, scenario, send
+from harness import Inbox, connection_error, drain, send
 from kombu import Connection
+from playing import equal, lacking, scenario
 
 LOGIN_REFUSED = (
     "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. "

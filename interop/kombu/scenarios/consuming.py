@@ -1,17 +1,7 @@
 import amqp
-from harness import (
-    Inbox,
-    await_ready,
-    channel_error,
-    drain,
-    equal,
-    lacking,
-    receive,
-    redelivered,
-    scenario,
-    send,
-)
+from harness import Inbox, await_ready, channel_error, drain, receive, redelivered, send
 from kombu.common import itermessages
+from playing import equal, lacking, scenario
 
 
 def five(queue):

@@ -1,6 +1,7 @@
 from datetime import datetime, timedelta, timezone
 
-from harness import Inbox, equal, scenario, send
+from harness import Inbox, send
+from playing import equal, scenario
 
 
 def queue_with_letters(session, channel, **options):

@@ -1,19 +1,8 @@
 import time
 
-from harness import (
-    Inbox,
-    await_ready,
-    channel_error,
-    drain,
-    equal,
-    no_exchange,
-    publish,
-    receive,
-    receive_all,
-    scenario,
-    send,
-)
+from harness import Inbox, await_ready, channel_error, drain, no_exchange, publish, receive, receive_all, send
 from kombu import Exchange, Producer
+from playing import equal, scenario
 
 
 @scenario

@@ -1,9 +1,10 @@
 import threading
 
-from harness import Inbox, await_ready, drain, equal, exists, publish, redelivered, scenario, send
+from harness import Inbox, await_ready, drain, exists, publish, redelivered, send
 from kombu import Connection, Producer
 from kombu.mixins import ConsumerMixin
 from kombu.pools import producers, reset
+from playing import equal, scenario
 
 PUBLISHERS = 8
 MESSAGES_EACH = 1000

@@ -2,8 +2,9 @@ import hashlib
 from datetime import datetime
 from decimal import Decimal
 
-from harness import Inbox, equal, receive, scenario, send
+from harness import Inbox, receive, send
 from kombu import Producer
+from playing import equal, scenario
 
 FRAME_MAX = 131072
 FRAME_OVERHEAD = 8

@@ -1,18 +1,9 @@
 import time
 
 import amqp
-from harness import (
-    await_ready,
-    channel_error,
-    drain,
-    equal,
-    eventually,
-    publish,
-    ready,
-    scenario,
-    send,
-)
+from harness import await_ready, channel_error, drain, eventually, publish, ready, send
 from kombu import Producer
+from playing import equal, scenario
 
 CONFIRMED = {"confirm_publish": True}
 

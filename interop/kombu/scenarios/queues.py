@@ -3,17 +3,16 @@ from harness import (
     await_ready,
     channel_error,
     drain,
-    equal,
     eventually,
     exists,
     no_queue,
     publish,
     ready,
     receive,
-    scenario,
     send,
 )
 from kombu import Queue
+from playing import equal, scenario
 
 
 @scenario

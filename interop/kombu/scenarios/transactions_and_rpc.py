@@ -1,5 +1,6 @@
-from harness import Inbox, channel_error, drain, equal, exists, publish, receive, scenario, send
+from harness import Inbox, channel_error, drain, exists, publish, receive, send
 from kombu import Producer, Queue
+from playing import equal, scenario
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 

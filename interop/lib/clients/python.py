@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 
+from ..paths import INTEROP
 from .base import Client, Missing, run_tool
 
 
@@ -35,7 +36,8 @@ class PythonClient(Client):
         return [*self.run_file(self.folder / "run.py"), *scenarios]
 
     def environment(self):
-        return {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        shared = INTEROP / "lib" / "python"
+        return {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(shared)}
 
     def _python(self):
         return self.installed / "venv" / "bin" / "python"

@@ -1,14 +1,5 @@
-from harness import (
-    Inbox,
-    await_ready,
-    channel_error,
-    connection_error,
-    drain,
-    equal,
-    lacking,
-    publish,
-    scenario,
-)
+from harness import Inbox, await_ready, channel_error, connection_error, drain, publish
+from playing import equal, lacking, scenario
 
 
 @scenario

@@ -2,8 +2,9 @@ import contextlib
 import re
 
 import pika
-from harness import Inbox, close_if_open, drain, equal, lacking, publish, scenario
+from harness import Inbox, close_if_open, drain, publish
 from pika.exceptions import AMQPConnectionError, ConnectionClosedByBroker, NoFreeChannels
+from playing import equal, lacking, scenario
 
 LOGIN_REFUSED = (
     "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."

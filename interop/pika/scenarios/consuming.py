@@ -1,4 +1,5 @@
-from harness import Inbox, await_ready, channel_error, drain, equal, publish, scenario
+from harness import Inbox, await_ready, channel_error, drain, publish
+from playing import equal, scenario
 
 
 def five(channel, queue):

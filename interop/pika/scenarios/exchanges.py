@@ -1,7 +1,8 @@
 import time
 
 import pika
-from harness import Inbox, channel_error, drain, equal, publish, scenario
+from harness import Inbox, channel_error, drain, publish
+from playing import equal, scenario
 
 
 @scenario

@@ -1,8 +1,9 @@
 import threading
 
 import pika
-from harness import Inbox, await_ready, close_if_open, equal, lacking, publish, scenario
+from harness import Inbox, await_ready, close_if_open, publish
 from pika.exceptions import AMQPConnectionError
+from playing import equal, lacking, scenario
 
 PUBLISHERS = 8
 MESSAGES_EACH = 1000

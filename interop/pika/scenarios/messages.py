@@ -3,7 +3,8 @@ from datetime import datetime, timezone
 from decimal import Decimal
 
 import pika
-from harness import Inbox, equal, scenario
+from harness import Inbox
+from playing import equal, scenario
 
 FRAME_MAX = 131072
 FRAME_OVERHEAD = 8

@@ -1,6 +1,7 @@
 import pika
-from harness import Inbox, await_ready, channel_error, drain, equal, eventually, publish, scenario
+from harness import Inbox, await_ready, channel_error, drain, eventually, publish
 from pika.exceptions import NackError, UnroutableError
+from playing import equal, scenario
 
 # The alarm is set and lifted by a command that has to start first.
 ALARM_TIMEOUT_S = 20

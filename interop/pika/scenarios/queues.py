@@ -1,17 +1,9 @@
 import time
 
 import pika
-from harness import (
-    Inbox,
-    await_ready,
-    channel_error,
-    drain,
-    equal,
-    eventually,
-    publish,
-    scenario,
-)
+from harness import Inbox, await_ready, channel_error, drain, eventually, publish
 from pika.exceptions import UnroutableError
+from playing import equal, scenario
 
 
 @scenario

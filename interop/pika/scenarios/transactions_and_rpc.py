@@ -1,5 +1,6 @@
 import pika
-from harness import Inbox, channel_error, drain, equal, publish, scenario
+from harness import Inbox, channel_error, drain, publish
+from playing import equal, scenario
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 
