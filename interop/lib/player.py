@@ -34,6 +34,8 @@ def play_all(client, names, lacks, start_broker, report):
             for result in player.play(list(remaining)) if remaining else ():
                 report.add(result)
                 remaining.remove(result.name)
+                if report.interrupted.is_set():
+                    break
         finally:
             player.stop_broker()
 

@@ -16,6 +16,8 @@ def run_tutorials(client, start_broker, report):
     broker = start_broker(f"tutorials-{client.name}")
     try:
         for name, tutorial in TUTORIALS.items():
+            if report.interrupted.is_set():
+                break
             report.add(run_tutorial(client, broker, name, tutorial))
     finally:
         broker.stop()
