@@ -266,7 +266,7 @@ impl<'a> Call<'a> {
     }
 }
 
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     // Whoever closes the pipe early has read enough.
     let _ = writeln!(io::stdout(), "{text}");
 }

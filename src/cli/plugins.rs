@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::ctl::print;
 use crate::ctl::request::Status;
 
 /// RabbitMQ's plugins of which the broker has what they add.
@@ -81,15 +82,15 @@ impl Plugins {
         match self.command {
             Action::Enable(named) | Action::Set(named) => {
                 for plugin in &named.plugins {
-                    match is_built_in(plugin) {
-                        true => println!("{plugin} is part of the broker"),
-                        false => println!("{plugin} is not part of the broker, and there is nothing to enable"),
-                    }
+                    print(&match is_built_in(plugin) {
+                        true => format!("{plugin} is part of the broker"),
+                        false => format!("{plugin} is not part of the broker, and there is nothing to enable"),
+                    });
                 }
             }
             Action::Disable(named) => {
                 for plugin in named.plugins.iter().filter(|plugin| is_built_in(plugin)) {
-                    println!("{plugin} is part of the broker, and stays enabled");
+                    print(&format!("{plugin} is part of the broker, and stays enabled"));
                 }
             }
             Action::IsEnabled(named) => {
@@ -100,14 +101,14 @@ impl Plugins {
                     return ExitCode::from(Status::Unavailable.exit_code());
                 }
                 if !self.quiet {
-                    println!("part of the broker: {}", named.plugins.join(", "));
+                    print(&format!("part of the broker: {}", named.plugins.join(", ")));
                 }
             }
             Action::List { pattern, minimal, .. } => {
                 let pattern = pattern.unwrap_or_default();
                 let shown: BTreeSet<_> = BUILT_IN.into_iter().filter(|plugin| plugin.contains(&pattern)).collect();
                 for plugin in shown {
-                    println!("{}{plugin}", if minimal { "" } else { "[E*] " });
+                    print(&format!("{}{plugin}", if minimal { "" } else { "[E*] " }));
                 }
             }
         }

@@ -43,14 +43,14 @@ fn a_running_broker_passes_every_check() {
         (&["check_virtual_hosts"], &format!("Node {NODE} reported all vhosts as running\n")),
         (&["listeners"], &format!("Interface: 127.0.0.1, port: {port}, protocol: amqp, purpose: AMQP 0-9-1\n")),
         (&["node_health_check"], "Health check passed\n"),
-        (&["wait", "--pid", "1", "--timeout", "5"], ""),
-        (&["wait", "/var/lib/rabbitmq/mnesia/rabbit.pid"], ""),
     ] {
         let outcome = ctl(&broker, check);
         assert_eq!((outcome.code, outcome.err.as_str()), (0, ""), "{check:?}");
         assert!(outcome.out.ends_with(said), "{check:?}: {}", outcome.out);
         ctl(&broker, &[&["--formatter", "json"], check].concat()).succeeded();
     }
+    ctl(&broker, &["wait", "--pid", "1", "--timeout", "5"]).printed("");
+    ctl(&broker, &["wait", "/var/lib/rabbitmq/mnesia/rabbit.pid"]).printed("");
 }
 
 #[test]
