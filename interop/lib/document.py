@@ -7,8 +7,8 @@ from .scenarios import NOT_IN_RABBITMQ
 HEADING = """# Which clients work
 
 This page is written by `interop/run` when it plays everything against Leveret. Each client comes from where its users get it,
-in the version given here, and plays the scenarios that [interop/README.md](../interop/README.md) tells in words. All of them
-pass on RabbitMQ 3.10.8 too (`interop/run --broker rabbitmq`), but for those under "What RabbitMQ 3.10.8 lacks".
+in the version given here, and plays the scenarios that [interop/README.md](../interop/README.md) tells in words. RabbitMQ 3.10.8 is
+asked first (`interop/run --broker rabbitmq`): a scenario that it does not pass is wrong, but for what it lacks, named at the end.
 
 `ok`: it passes. `–`: the client has no way to do it, see "What clients lack". Blank: the scenario is another client's own.
 """

@@ -216,7 +216,7 @@ def rpc_workers(system):
         result = json.loads(caller.end()[0])
         rates[number] = result["rate"]
         shares = Counter(result["answered"])
-        fair = shares.total() / number
+        fair = sum(shares.values()) / number
         equal(len(shares), number, "workers that answered")
         for worker, answered in shares.items():
             if abs(answered - fair) > 0.05 * fair:
